@@ -1,0 +1,192 @@
+//! What the server asks of a sandbox's agent, and what the agent answers.
+//!
+//! One connection carries requests one after the other; a client may send the next before the last is
+//! answered (the agent reads it then). Each request is answered by events, the last of which is marked
+//! *final* below. Closing the connection ends a file operation, but only detaches from an exec.
+//!
+//! The server trusts nothing in an [`Event`]: a sandbox's program may have taken over its agent.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{ExecId, GuestPath};
+
+/// One request.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Request {
+    /// Answered by [`Event::Pong`] (final).
+    Ping,
+    /// Starts a process. [`Event::ExecStarted`], output frames, then [`Event::ExecEnded`] (final); or
+    /// [`Event::Failed`] (final). With [`Stdin::Piped`], input frames may follow the request until
+    /// [`crate::frame::Kind::InputEnd`].
+    ExecStart(ExecSpec),
+    /// Follows an exec that runs or has ended but was not collected: what its backlog still holds, then as
+    /// [`Request::ExecStart`]. Only one connection follows an exec at a time; the newest wins.
+    ExecAttach {
+        /// Which exec.
+        exec: ExecId,
+    },
+    /// Signals an exec's whole process tree. [`Event::Done`] or [`Event::Failed`] (final).
+    ExecSignal {
+        /// Which exec.
+        exec: ExecId,
+        /// The signal's number, as in signal(7).
+        signal: i32,
+    },
+    /// Writes a regular file, its folders made as needed. The content follows as input frames until
+    /// [`crate::frame::Kind::InputEnd`]; then [`Event::Done`] or [`Event::Failed`] (final).
+    /// The content appears under its path whole or not at all.
+    FileWrite {
+        /// Where.
+        path: GuestPath,
+        /// Permission bits, `0o644` say.
+        mode: u32,
+    },
+    /// Reads a regular file: [`Event::FileOpened`], output frames, then [`Event::Done`] or
+    /// [`Event::Failed`] (final).
+    FileRead {
+        /// Which file.
+        path: GuestPath,
+        /// First byte wanted.
+        offset: u64,
+        /// At most this many bytes; `None` reads to the end.
+        length: Option<u64>,
+    },
+    /// Makes a folder and those above it. [`Event::Done`] or [`Event::Failed`] (final).
+    FolderCreate {
+        /// Which folder.
+        path: GuestPath,
+        /// Permission bits of the folders that are made.
+        mode: u32,
+    },
+    /// Connects to a TCP port on the sandbox's own loopback. [`Event::Done`] (final), after which the
+    /// connection is that TCP stream's bytes and no frames, or [`Event::Failed`] (final).
+    PortDial {
+        /// The port.
+        port: u16,
+    },
+}
+
+/// A process to start.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ExecSpec {
+    /// Chosen by the server, so that it can be named before the answer.
+    pub id: ExecId,
+    /// Program and arguments. A program without a slash is looked up in the `PATH` of `env`.
+    pub argv: Vec<String>,
+    /// The whole environment; nothing is inherited.
+    pub env: Vec<(String, String)>,
+    /// Where it starts. Must exist.
+    pub cwd: GuestPath,
+    /// The user and group it runs as, inside the sandbox. `0, 0` is the sandbox's root.
+    pub uid: u32,
+    /// See `uid`.
+    pub gid: u32,
+    /// Standard input.
+    pub stdin: Stdin,
+    /// After this time the whole tree is killed and [`ExecEnd::timed_out`] is set.
+    pub timeout_ms: Option<u64>,
+    /// Bytes of each of the two output streams that are passed on. What is over is read and dropped, and
+    /// counted in [`ExecEnd`]. `None` passes everything on, at the speed of whoever reads.
+    pub output_bytes_max: Option<u64>,
+}
+
+/// Where a process reads from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Stdin {
+    /// `/dev/null`.
+    Null,
+    /// Input frames.
+    Piped,
+}
+
+/// One answer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Event {
+    /// The agent lives.
+    Pong,
+    /// The request is done.
+    Done,
+    /// The process runs.
+    ExecStarted {
+        /// Its process id inside the sandbox.
+        pid: i32,
+    },
+    /// The process and its output have ended.
+    ExecEnded(ExecEnd),
+    /// The file is open.
+    FileOpened {
+        /// Its whole size in bytes.
+        size_bytes: u64,
+        /// Permission bits.
+        mode: u32,
+    },
+    /// The request failed; the connection can be used for the next one.
+    Failed(Failure),
+}
+
+/// How a process ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ExecEnd {
+    /// Exit status or signal.
+    pub status: ExitStatus,
+    /// It was killed at its time limit.
+    pub timed_out: bool,
+    /// Bytes of standard output that were dropped at `output_bytes_max`.
+    pub stdout_dropped_bytes: u64,
+    /// Bytes of standard error that were dropped at `output_bytes_max`.
+    pub stderr_dropped_bytes: u64,
+    /// Wall time from start to end.
+    pub wall_us: u64,
+    /// CPU time of the process and the children it waited for.
+    pub cpu_us: u64,
+    /// Largest resident set of the process.
+    pub rss_bytes_max: u64,
+}
+
+/// How a process left.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ExitStatus {
+    /// It called `exit` with this status, 0 to 255.
+    Exited(i32),
+    /// This signal ended it.
+    Signaled(i32),
+}
+
+impl ExitStatus {
+    /// As a shell reports it in `$?`: the status, or 128 and the signal.
+    #[must_use]
+    pub fn shell_code(self) -> i32 {
+        match self {
+            Self::Exited(status) => status,
+            Self::Signaled(signal) => signal.saturating_add(128),
+        }
+    }
+}
+
+/// Why a request failed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Failure {
+    /// What kind of failure it is, for the caller to act on.
+    pub kind: FailureKind,
+    /// What failed and on what: `open /sandbox/x: No such file or directory`.
+    pub message: String,
+}
+
+/// Kinds of failure.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum FailureKind {
+    /// The file, folder, program or exec does not exist.
+    NotFound,
+    /// A file where a folder is needed, a folder where a file is needed, or not a regular file.
+    WrongType,
+    /// The sandbox's user may not do that.
+    Denied,
+    /// The disk quota or the process limit is reached.
+    LimitReached,
+    /// The request makes no sense: an empty argv, an exec id in use.
+    Invalid,
+    /// Nothing listens on that port.
+    Refused,
+    /// Anything else.
+    Other,
+}

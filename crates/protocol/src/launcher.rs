@@ -1,0 +1,174 @@
+//! What the server asks of the launcher: a closed set, without a free path or a command line.
+//!
+//! Each message is one datagram of a `SOCK_SEQPACKET` pair, in postcard encoding. Replies carry the number
+//! of their request; [`Reply::Exited`] comes by itself.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{SandboxId, limits::Limits};
+
+/// The largest datagram, either way.
+pub const DATAGRAM_BYTES_MAX: usize = 16 << 10;
+
+/// A request and its number.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Call {
+    /// Chosen by the server, unique among those that wait for an answer.
+    pub number: u64,
+    /// What to do.
+    pub request: Request,
+}
+
+/// One request. The launcher checks each again: it trusts the server as little as it can.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Request {
+    /// Starts a sandbox. Its writable layer is made if it has none, else used as it is.
+    /// Answered by [`Reply::Launched`] or [`Reply::Failed`].
+    Launch(LaunchSpec),
+    /// Stops every process of the sandbox from running, memory kept.
+    Freeze(SandboxId),
+    /// The reverse of freeze.
+    Thaw(SandboxId),
+    /// Kills every process of the sandbox, waits for their end and removes its cgroups, network and
+    /// sockets. Its layer stays. Done when nothing of it runs; also for a sandbox that does not run.
+    Kill(SandboxId),
+    /// Kills as above and removes the layer too.
+    Remove(SandboxId),
+    /// What the sandbox uses now: answered by [`Reply::Stats`].
+    Stats(SandboxId),
+    /// Which sandboxes have a layer or processes here: answered by [`Reply::Inventory`].
+    Inventory,
+}
+
+/// What to launch. Names of things the launcher knows; never a path.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LaunchSpec {
+    /// The sandbox.
+    pub sandbox: SandboxId,
+    /// The read-only file system below its layer.
+    pub image: ImageName,
+    /// What it may use.
+    pub limits: Limits,
+    /// Its network.
+    pub network: NetworkMode,
+}
+
+/// A read-only root file system.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum ImageName {
+    /// The host's own `/usr` and what belongs to it.
+    Host,
+}
+
+/// The network of a sandbox.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum NetworkMode {
+    /// Loopback only.
+    None,
+    /// Outwards through address translation; the host and private ranges stay out of reach.
+    Nat,
+}
+
+/// One datagram of the launcher.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Reply {
+    /// The sandbox's agent was started. Carries a pidfd of it (`SCM_RIGHTS`).
+    Launched {
+        /// The request.
+        number: u64,
+        /// The agent's process id on the host.
+        pid: i32,
+        /// Where the time went.
+        timings: LaunchTimings,
+    },
+    /// The request is done.
+    Done {
+        /// The request.
+        number: u64,
+    },
+    /// Answer to [`Request::Stats`].
+    Stats {
+        /// The request.
+        number: u64,
+        /// What it uses.
+        stats: Stats,
+    },
+    /// Answer to [`Request::Inventory`].
+    Inventory {
+        /// The request.
+        number: u64,
+        /// Sandboxes whose processes run.
+        running: Vec<SandboxId>,
+        /// Sandboxes that have a layer.
+        layers: Vec<SandboxId>,
+    },
+    /// The request failed and left nothing behind.
+    Failed {
+        /// The request.
+        number: u64,
+        /// Why.
+        failure: Failure,
+    },
+    /// A sandbox's agent, and so all of its processes, ended. What is left of it on the host stays until
+    /// [`Request::Kill`] or [`Request::Remove`].
+    Exited {
+        /// Which sandbox.
+        sandbox: SandboxId,
+        /// How its agent left; `None` where it could not be learnt.
+        status: Option<crate::agent::ExitStatus>,
+        /// How many of its processes the kernel killed for want of memory.
+        oom_kills: u64,
+    },
+}
+
+/// Why a request failed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Failure {
+    /// The step that failed: `mount overlay on /`, `write memory.limit_in_bytes` …
+    pub step: String,
+    /// The error number of errno(3); 0 where the kernel gave none.
+    pub errno: i32,
+}
+
+impl std::fmt::Display for Failure {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        if self.errno == 0 {
+            out.write_str(&self.step)
+        } else {
+            write!(out, "{}: {}", self.step, std::io::Error::from_raw_os_error(self.errno))
+        }
+    }
+}
+
+/// Where the time of a launch went, in microseconds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LaunchTimings {
+    /// Layer and quota.
+    pub layer_us: u32,
+    /// Control groups made and written.
+    pub cgroup_us: u32,
+    /// `clone3` into the new namespaces, as seen by the launcher.
+    pub clone_us: u32,
+    /// The network interface pair, for [`NetworkMode::Nat`].
+    pub network_us: u32,
+    /// From clone to the agent's `exec`, the mounts among it.
+    pub child_us: u32,
+}
+
+/// What a sandbox uses, from its control group.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stats {
+    /// Memory in use.
+    pub memory_bytes: u64,
+    /// The most it was.
+    pub memory_bytes_max: u64,
+    /// CPU time used since it was launched.
+    pub cpu_us: u64,
+    /// Processes and threads.
+    pub pids: u64,
+    /// How many processes the kernel killed for want of memory.
+    pub oom_kills: u64,
+    /// What its layer holds, where that is counted.
+    pub disk_bytes: Option<u64>,
+}

@@ -1,0 +1,14 @@
+//! The words that Atoll's processes speak to each other: server ⇄ launcher and server ⇄ agent.
+//!
+//! Types and their encoding, nothing else. This crate must not know sockets, tokio, system calls, HTTP
+//! or any dialect: what crosses a process boundary can be built, encoded and compared in a test.
+
+pub mod agent;
+pub mod frame;
+mod id;
+pub mod launcher;
+pub mod limits;
+mod path;
+
+pub use id::{ExecId, SandboxId};
+pub use path::{GuestPath, HostPath, InvalidGuestPath};

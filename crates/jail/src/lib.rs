@@ -1,1 +1,20 @@
-//! Placeholder.
+//! The native runtime's isolation: plans (pure), their application (privileged), and the launcher.
+//!
+//! - [`host`] finds out what the machine offers.
+//! - [`plan`] turns a request and those facts into a [`plan::LaunchPlan`], without touching anything.
+//! - `apply` carries a plan out, in the process that becomes the sandbox's first.
+//! - [`launcher`] is the privileged process; [`client`] is how the server talks to it.
+//!
+//! It must not know HTTP, dialects or the store. System calls that need `unsafe` are in `sys.rs` alone.
+
+mod apply;
+pub mod client;
+mod failure;
+pub mod host;
+pub mod launcher;
+mod netlink;
+pub mod plan;
+pub mod privileges;
+mod sys;
+
+pub use failure::StepError;

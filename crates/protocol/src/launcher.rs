@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::{SandboxId, limits::Limits};
 
 /// The largest datagram, either way.
-pub const DATAGRAM_BYTES_MAX: usize = 16 << 10;
+pub const DATAGRAM_BYTES_MAX: usize = 128 << 10;
 
 /// A request and its number.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -30,9 +30,10 @@ pub enum Request {
     /// The reverse of freeze.
     Thaw(SandboxId),
     /// Kills every process of the sandbox, waits for their end and removes its cgroups, network and
-    /// sockets. Its layer stays. Done when nothing of it runs; also for a sandbox that does not run.
+    /// sockets. Its layer stays. Answered by [`Reply::Stats`], the last it used, when nothing of it runs;
+    /// also for a sandbox that does not run.
     Kill(SandboxId),
-    /// Kills as above and removes the layer too.
+    /// Kills as above and removes the layer too. Answered as kill is.
     Remove(SandboxId),
     /// What the sandbox uses now: answered by [`Reply::Stats`].
     Stats(SandboxId),
@@ -51,6 +52,8 @@ pub struct LaunchSpec {
     pub limits: Limits,
     /// Its network.
     pub network: NetworkMode,
+    /// Nothing of its layer is needed after it ends: writes need not reach the disk.
+    pub ephemeral: bool,
 }
 
 /// A read-only root file system.
@@ -87,7 +90,7 @@ pub enum Reply {
         /// The request.
         number: u64,
     },
-    /// Answer to [`Request::Stats`].
+    /// Answer to [`Request::Stats`], [`Request::Kill`] and [`Request::Remove`].
     Stats {
         /// The request.
         number: u64,
@@ -117,8 +120,8 @@ pub enum Reply {
         sandbox: SandboxId,
         /// How its agent left; `None` where it could not be learnt.
         status: Option<crate::agent::ExitStatus>,
-        /// How many of its processes the kernel killed for want of memory.
-        oom_kills: u64,
+        /// The last it used.
+        stats: Stats,
     },
 }
 
@@ -169,6 +172,8 @@ pub struct Stats {
     pub pids: u64,
     /// How many processes the kernel killed for want of memory.
     pub oom_kills: u64,
+    /// How often a process or thread could not be started because of the limit.
+    pub pids_refused: u64,
     /// What its layer holds, where that is counted.
     pub disk_bytes: Option<u64>,
 }

@@ -1,0 +1,104 @@
+//! What a client may say of a sandbox it wants, and what it gets to see of one that exists.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use jiff::Timestamp;
+use protocol::{SandboxId, launcher::NetworkMode, limits::Limits};
+pub use store::{EndReason, SandboxState};
+
+use crate::program::{Language, Mode, Program, ProgramResult};
+
+/// Who asks. An owner sees what it made; an administrator sees everything.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Caller {
+    /// The key's name for the record; empty where no key is asked for.
+    pub owner: String,
+    /// Sees and changes everything.
+    pub administrator: bool,
+}
+
+impl Caller {
+    /// The caller on a server that asks for no keys.
+    #[must_use]
+    pub fn open() -> Self {
+        Self { owner: String::new(), administrator: true }
+    }
+}
+
+/// A sandbox to create.
+#[derive(Clone, Debug)]
+pub struct SandboxSpec {
+    /// The dialect it is made through, for the record.
+    pub dialect: &'static str,
+    /// Its network; `None` takes what its program needs.
+    pub network: Option<NetworkMode>,
+    /// Its limits; `None` takes the configured default.
+    pub limits: LimitsSpec,
+    /// Environment of every process in it, on top of the image's.
+    pub env: Vec<(String, String)>,
+    /// Free words of the client's.
+    pub metadata: BTreeMap<String, String>,
+    /// Ends it after this time; `None` takes the configured default.
+    pub lease: Option<Duration>,
+    /// The program that it is for.
+    pub program: Option<Program>,
+}
+
+/// Limits as a client asks for them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LimitsSpec {
+    /// Memory in bytes.
+    pub memory_bytes: Option<u64>,
+    /// CPU in thousandths of a core.
+    pub cpu_millis: Option<u32>,
+    /// Processes and threads.
+    pub pids: Option<u32>,
+    /// Writable layer in bytes.
+    pub disk_bytes: Option<u64>,
+}
+
+/// A sandbox as it is now.
+#[derive(Clone, Debug)]
+pub struct Sandbox {
+    /// Its name everywhere.
+    pub id: SandboxId,
+    /// Who made it.
+    pub owner: String,
+    /// The dialect it was made through.
+    pub dialect: String,
+    /// Where it is in its life.
+    pub state: SandboxState,
+    /// Why it ended, once it has.
+    pub end: Option<EndReason>,
+    /// When the record was made.
+    pub created_at: Timestamp,
+    /// When it was last launched.
+    pub started_at: Option<Timestamp>,
+    /// When it last ended.
+    pub ended_at: Option<Timestamp>,
+    /// When its lease ends.
+    pub lease_until: Option<Timestamp>,
+    /// What it may use.
+    pub limits: Limits,
+    /// Its network.
+    pub network: NetworkMode,
+    /// The words the client gave.
+    pub metadata: BTreeMap<String, String>,
+    /// Its program in short.
+    pub program: Option<ProgramSummary>,
+    /// The result of the program's last run.
+    pub last_result: Option<ProgramResult>,
+}
+
+/// What one sees of a program without reading it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct ProgramSummary {
+    /// Its language.
+    pub language: Language,
+    /// How long it lives.
+    pub mode: Mode,
+    /// The time that one run may take.
+    pub timeout: Duration,
+    /// Whether it starts a development server.
+    pub dev_server: bool,
+}

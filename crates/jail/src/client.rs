@@ -1,0 +1,247 @@
+//! The server's end of the launcher's socket pair: each request a future, each end of a sandbox an event.
+
+use std::{
+    collections::HashMap,
+    io::{self, IoSlice, IoSliceMut},
+    mem::MaybeUninit,
+    os::fd::OwnedFd,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use protocol::{
+    SandboxId,
+    agent::ExitStatus,
+    launcher::{Call, DATAGRAM_BYTES_MAX, Failure, LaunchSpec, LaunchTimings, Reply, Request, Stats},
+};
+use rustix::net::{
+    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendFlags, recvmsg, sendmsg,
+};
+use tokio::{
+    net::UnixDatagram,
+    sync::{mpsc, oneshot},
+};
+
+/// A handle to the launcher, for any number of tasks.
+#[derive(Clone, Debug)]
+pub struct LauncherClient {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    /// A `SOCK_SEQPACKET` socket; the type lends it readiness and whole datagrams.
+    socket: UnixDatagram,
+    number_next: AtomicU64,
+    waiting: Mutex<Option<Waiting>>,
+}
+
+type Waiting = HashMap<u64, oneshot::Sender<Answer>>;
+
+type Answer = (Reply, Option<OwnedFd>);
+
+/// Why a request was not done.
+#[derive(Debug, thiserror::Error)]
+pub enum CallError {
+    /// The launcher did not do it, and left nothing half done.
+    #[error("{0}")]
+    Failed(Failure),
+    /// The launcher is gone.
+    #[error("the launcher is gone")]
+    Gone(#[source] io::Error),
+}
+
+/// A sandbox whose agent was started.
+#[derive(Debug)]
+pub struct Launched {
+    /// The agent's process id on the host.
+    pub pid: i32,
+    /// Becomes readable when the sandbox has ended.
+    pub pidfd: OwnedFd,
+    /// Where the time went.
+    pub timings: LaunchTimings,
+}
+
+/// A sandbox ended that nobody asked to end.
+#[derive(Clone, Copy, Debug)]
+pub struct Exited {
+    /// Which.
+    pub sandbox: SandboxId,
+    /// How its agent left.
+    pub status: Option<ExitStatus>,
+    /// The last it used.
+    pub stats: Stats,
+}
+
+impl LauncherClient {
+    /// Takes the socket of [`crate::launcher::LauncherProcess`]. Must be called within a tokio runtime. The
+    /// receiver gets every unasked end of a sandbox; it closes when the launcher is gone.
+    ///
+    /// # Errors
+    /// When the socket can't be registered with the runtime.
+    pub fn connect(socket: OwnedFd) -> io::Result<(Self, mpsc::UnboundedReceiver<Exited>)> {
+        let shared = Arc::new(Shared {
+            socket: UnixDatagram::from_std(socket.into())?,
+            number_next: AtomicU64::new(1),
+            waiting: Mutex::new(Some(HashMap::new())),
+        });
+        let (exits, receiver) = mpsc::unbounded_channel();
+        tokio::spawn(read(Arc::clone(&shared), exits));
+        Ok((Self { shared }, receiver))
+    }
+
+    /// Starts a sandbox.
+    ///
+    /// # Errors
+    /// The step that failed; nothing is left of the launch then.
+    pub async fn launch(&self, spec: LaunchSpec) -> Result<Launched, CallError> {
+        match self.call(Request::Launch(spec)).await? {
+            (Reply::Launched { pid, timings, .. }, Some(pidfd)) => Ok(Launched { pid, pidfd, timings }),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    /// Stops all processes of a sandbox from running; memory is kept.
+    ///
+    /// # Errors
+    /// The step that failed.
+    pub async fn freeze(&self, sandbox: SandboxId) -> Result<(), CallError> {
+        self.call_done(Request::Freeze(sandbox)).await
+    }
+
+    /// The reverse of [`Self::freeze`].
+    ///
+    /// # Errors
+    /// The step that failed.
+    pub async fn thaw(&self, sandbox: SandboxId) -> Result<(), CallError> {
+        self.call_done(Request::Thaw(sandbox)).await
+    }
+
+    /// Kills everything of a sandbox; its layer stays. Returns the last it used, when nothing of it runs.
+    ///
+    /// # Errors
+    /// The step that failed.
+    pub async fn kill(&self, sandbox: SandboxId) -> Result<Stats, CallError> {
+        self.call_stats(Request::Kill(sandbox)).await
+    }
+
+    /// Kills everything of a sandbox and removes its layer. Returns the last it used.
+    ///
+    /// # Errors
+    /// The step that failed.
+    pub async fn remove(&self, sandbox: SandboxId) -> Result<Stats, CallError> {
+        self.call_stats(Request::Remove(sandbox)).await
+    }
+
+    /// What a sandbox uses now.
+    ///
+    /// # Errors
+    /// The step that failed.
+    pub async fn stats(&self, sandbox: SandboxId) -> Result<Stats, CallError> {
+        self.call_stats(Request::Stats(sandbox)).await
+    }
+
+    /// Which sandboxes run and which have layers.
+    ///
+    /// # Errors
+    /// The step that failed.
+    pub async fn inventory(&self) -> Result<(Vec<SandboxId>, Vec<SandboxId>), CallError> {
+        match self.call(Request::Inventory).await? {
+            (Reply::Inventory { running, layers, .. }, _) => Ok((running, layers)),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    async fn call_done(&self, request: Request) -> Result<(), CallError> {
+        match self.call(request).await? {
+            (Reply::Done { .. }, _) => Ok(()),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    async fn call_stats(&self, request: Request) -> Result<Stats, CallError> {
+        match self.call(request).await? {
+            (Reply::Stats { stats, .. }, _) => Ok(stats),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    async fn call(&self, request: Request) -> Result<Answer, CallError> {
+        let number = self.shared.number_next.fetch_add(1, Ordering::Relaxed);
+        let (answer, answered) = oneshot::channel();
+        match &mut *self.shared.waiting.lock().unwrap_or_else(PoisonError::into_inner) {
+            Some(waiting) => waiting.insert(number, answer),
+            None => return Err(gone()),
+        };
+        let bytes = postcard::to_stdvec(&Call { number, request })
+            .map_err(|error| CallError::Gone(io::Error::other(error)))?;
+        let sent = self.shared.socket.async_io(tokio::io::Interest::WRITABLE, || {
+            let mut control = SendAncillaryBuffer::new(&mut []);
+            Ok(sendmsg(&self.shared.socket, &[IoSlice::new(&bytes)], &mut control, SendFlags::NOSIGNAL)?)
+        });
+        sent.await.map_err(CallError::Gone)?;
+        match answered.await {
+            Ok((Reply::Failed { failure, .. }, _)) => Err(CallError::Failed(failure)),
+            Ok(answer) => Ok(answer),
+            Err(_) => Err(gone()),
+        }
+    }
+}
+
+/// Hands replies to those who wait, until the launcher is gone.
+async fn read(shared: Arc<Shared>, exits: mpsc::UnboundedSender<Exited>) {
+    let mut buffer = vec![0; DATAGRAM_BYTES_MAX];
+    while let Ok(Some(answer)) = receive(&shared.socket, &mut buffer).await {
+        let number = match &answer.0 {
+            Reply::Exited { sandbox, status, stats } => {
+                let _ = exits.send(Exited { sandbox: *sandbox, status: *status, stats: *stats });
+                continue;
+            }
+            Reply::Launched { number, .. }
+            | Reply::Done { number }
+            | Reply::Stats { number, .. }
+            | Reply::Inventory { number, .. }
+            | Reply::Failed { number, .. } => *number,
+        };
+        let waiting = match &mut *shared.waiting.lock().unwrap_or_else(PoisonError::into_inner) {
+            Some(waiting) => waiting.remove(&number),
+            None => None,
+        };
+        if let Some(waiting) = waiting {
+            // Whoever asked may have gone; a sandbox it launched is found by its record.
+            let _ = waiting.send(answer);
+        }
+    }
+    tracing::error!("the launcher is gone");
+    shared.waiting.lock().unwrap_or_else(PoisonError::into_inner).take();
+}
+
+async fn receive(socket: &UnixDatagram, buffer: &mut [u8]) -> io::Result<Option<Answer>> {
+    socket
+        .async_io(tokio::io::Interest::READABLE, || {
+            let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+            let mut control = RecvAncillaryBuffer::new(&mut space);
+            let flags = RecvFlags::DONTWAIT | RecvFlags::CMSG_CLOEXEC;
+            let message = recvmsg(socket, &mut [IoSliceMut::new(buffer)], &mut control, flags)?;
+            if message.bytes == 0 {
+                return Ok(None);
+            }
+            let fd = control.drain().find_map(|message| match message {
+                RecvAncillaryMessage::ScmRights(mut fds) => fds.next(),
+                _ => None,
+            });
+            let reply = postcard::from_bytes(&buffer[..message.bytes]).map_err(io::Error::other)?;
+            Ok(Some((reply, fd)))
+        })
+        .await
+}
+
+fn gone() -> CallError {
+    CallError::Gone(io::Error::from(io::ErrorKind::BrokenPipe))
+}
+
+fn unexpected(answer: &Answer) -> CallError {
+    CallError::Gone(io::Error::other(format!("unexpected reply {:?}", answer.0)))
+}

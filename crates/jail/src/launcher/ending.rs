@@ -1,0 +1,148 @@
+//! Ending a sandbox: killing its groups, waiting for its first process, removing what is left.
+
+use std::os::fd::AsFd;
+
+use protocol::{
+    SandboxId,
+    launcher::{Reply, Stats},
+};
+use rustix::process::{WaitId, WaitIdOptions, waitid};
+
+use super::{
+    calls, groups,
+    running::{Phase, Running, Waiting, exit_status},
+    serve::Launcher,
+};
+use crate::{
+    failure::{Step, StepError},
+    plan::{CgroupPlan, cgroup_plan},
+};
+
+impl Launcher {
+    /// Kills a sandbox, or finds that it does not run; answers when nothing of it is left.
+    pub(super) fn end(&mut self, sandbox: SandboxId, waiting: Waiting) {
+        let Some(running) = self.running.get_mut(&sandbox) else {
+            self.end_unknown(sandbox, waiting);
+            return;
+        };
+        running.waiting.push(waiting);
+        if let Phase::Ended { stats } = running.phase {
+            self.finish(sandbox, stats);
+        } else if let Err(error) = kill(running) {
+            running.waiting.pop();
+            self.answer_failed(waiting.number, error);
+        }
+    }
+
+    /// A sandbox that this launcher did not start: an earlier one's, or none at all.
+    fn end_unknown(&mut self, sandbox: SandboxId, waiting: Waiting) {
+        let plan = self.cgroup_of(sandbox);
+        let ended = self.stray_kill(&plan).and_then(|()| {
+            self.leftovers_remove(sandbox, &plan);
+            if waiting.remove { self.layers.remove(sandbox) } else { Ok(()) }
+        });
+        match ended {
+            Ok(()) => self.answer_stats(waiting.number, Stats::default()),
+            Err(error) => self.answer_failed(waiting.number, error),
+        }
+    }
+
+    /// The groups that a sandbox has, whatever its limits are.
+    pub(super) fn cgroup_of(&self, sandbox: SandboxId) -> CgroupPlan {
+        let host = &self.config.host.cgroups;
+        let mut plan = cgroup_plan(sandbox, self.config.instance, &protocol::limits::Limits::default(), host);
+        plan.groups.retain(|group| group.folder.as_path().exists());
+        plan
+    }
+
+    /// Kills processes that are not this launcher's children, and waits until none is left.
+    fn stray_kill(&self, plan: &CgroupPlan) -> Result<(), StepError> {
+        if plan.groups.is_empty() || groups::processes(plan).is_empty() {
+            return Ok(());
+        }
+        let waiting: Vec<_> = groups::processes(plan)
+            .into_iter()
+            .filter_map(rustix::process::Pid::from_raw)
+            .filter_map(|pid| rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty()).ok())
+            .collect();
+        groups::kill(plan)?;
+        for pidfd in &waiting {
+            let mut poll = [rustix::event::PollFd::new(pidfd, rustix::event::PollFlags::IN)];
+            rustix::event::poll(&mut poll, None).step(|| "wait for the sandbox's processes".to_owned())?;
+        }
+        Ok(())
+    }
+
+    /// The first process of a sandbox ended, and with it every other one in its pid namespace.
+    pub(super) fn child_ended(&mut self, sandbox: SandboxId) {
+        // It may have failed to start: then its report is what counts.
+        if matches!(self.running.get(&sandbox).map(|running| &running.phase), Some(Phase::Starting { .. })) {
+            self.child_reported(sandbox);
+        }
+        let Some(running) = self.running.get_mut(&sandbox) else { return };
+        let _ = rustix::event::epoll::delete(&self.epoll, &running.pidfd);
+        let status = waitid(WaitId::PidFd(running.pidfd.as_fd()), WaitIdOptions::EXITED).ok().flatten();
+        let mut stats = groups::stats(&running.cgroup);
+        stats.disk_bytes = self.layers.size_bytes(sandbox);
+        running.phase = Phase::Ended { stats };
+        if running.waiting.is_empty() {
+            let status = status.as_ref().and_then(exit_status);
+            calls::send(&self.socket, &Reply::Exited { sandbox, status, stats }, None);
+        } else {
+            self.finish(sandbox, stats);
+        }
+    }
+
+    /// Removes an ended sandbox and answers those who waited.
+    fn finish(&mut self, sandbox: SandboxId, stats: Stats) {
+        let Some(running) = self.running.remove(&sandbox) else { return };
+        self.leftovers_remove(sandbox, &running.cgroup);
+        self.slots.release(running.slot);
+        let remove = running.waiting.iter().any(|waiting| waiting.remove);
+        let removed = if remove { self.layers.remove(sandbox) } else { Ok(()) };
+        for waiting in running.waiting {
+            match &removed {
+                Err(error) if waiting.remove => self.answer_failed(waiting.number, error.clone()),
+                _ => self.answer_stats(waiting.number, stats),
+            }
+        }
+    }
+
+    /// A launch failed in the child, which has exited or is about to.
+    pub(super) fn forget_failed(&mut self, sandbox: SandboxId) {
+        let Some(running) = self.running.remove(&sandbox) else { return };
+        let _ = rustix::event::epoll::delete(&self.epoll, &running.pidfd);
+        self.end_now(&running);
+        self.leftovers_remove(sandbox, &running.cgroup);
+        self.report_error(self.layers.remove(sandbox));
+        self.slots.release(running.slot);
+        for waiting in running.waiting {
+            self.answer_stats(waiting.number, Stats::default());
+        }
+    }
+
+    /// Kills and reaps a first process, whatever it is at.
+    pub(super) fn end_now(&self, running: &Running) {
+        self.report_error(kill(running));
+        let _ = waitid(WaitId::PidFd(running.pidfd.as_fd()), WaitIdOptions::EXITED);
+    }
+
+    /// Removes groups and sockets. What can't be removed is told, not hidden: the next start tries again.
+    pub(super) fn leftovers_remove(&self, sandbox: SandboxId, cgroup: &CgroupPlan) {
+        self.report_error(groups::remove(cgroup));
+        let folder = self.config.data.run_folder(sandbox);
+        match std::fs::remove_dir_all(&folder) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+            other => self.report_error(other.step(|| format!("remove {folder}"))),
+        }
+    }
+}
+
+/// Kills by group, and the first process by its pidfd as well: it may not have entered its groups yet.
+fn kill(running: &Running) -> Result<(), StepError> {
+    groups::kill(&running.cgroup)?;
+    match rustix::process::pidfd_send_signal(&running.pidfd, rustix::process::Signal::KILL) {
+        Ok(()) | Err(rustix::io::Errno::SRCH) => Ok(()),
+        Err(errno) => Err(StepError::new("kill the sandbox's first process", errno)),
+    }
+}

@@ -1,0 +1,185 @@
+//! Control groups of a sandbox, from the outside: made, read, frozen, killed, removed.
+
+use std::{
+    fs::File,
+    io::ErrorKind,
+    os::fd::OwnedFd,
+    time::Duration,
+};
+
+use protocol::launcher::Stats;
+use rustix::io::Errno;
+
+use crate::{
+    failure::{Step, StepError},
+    host::{CgroupHost, CgroupVersion, Controller},
+    plan::{CgroupPlan, GroupPlan, Instance},
+};
+
+/// Makes the folder of this instance in each hierarchy, below which sandboxes get theirs.
+pub(super) fn instance_make(host: &CgroupHost, instance: Instance) -> Result<(), StepError> {
+    for hierarchy in &host.hierarchies {
+        let folder = hierarchy.mount.join(instance.name());
+        if hierarchy.version == CgroupVersion::V2 && !hierarchy.controllers.is_empty() {
+            controllers_enable(&hierarchy.mount, &hierarchy.controllers)?;
+        }
+        make(&folder)?;
+        if hierarchy.version == CgroupVersion::V2 && !hierarchy.controllers.is_empty() {
+            controllers_enable(&folder, &hierarchy.controllers)?;
+        }
+    }
+    Ok(())
+}
+
+fn controllers_enable(folder: &protocol::HostPath, controllers: &[Controller]) -> Result<(), StepError> {
+    let words: Vec<String> = controllers.iter().map(|controller| format!("+{}", controller.name())).collect();
+    let file = folder.join("cgroup.subtree_control");
+    std::fs::write(&file, words.join(" ")).step(|| format!("write {file}"))
+}
+
+fn make(folder: &protocol::HostPath) -> Result<(), StepError> {
+    match std::fs::create_dir(folder) {
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(()),
+        other => other.step(|| format!("make {folder}")),
+    }
+}
+
+/// Makes and limits the groups. Returns the version 2 group for clone3, if there is one.
+pub(super) fn create(plan: &CgroupPlan) -> Result<Option<OwnedFd>, StepError> {
+    let mut unified = None;
+    for group in &plan.groups {
+        make(&group.folder)?;
+        for (file, value) in &group.writes {
+            let file = group.folder.join(file);
+            std::fs::write(&file, value).step(|| format!("write {value} to {file}"))?;
+        }
+        if group.version == CgroupVersion::V2 {
+            let folder = File::open(&group.folder).step(|| format!("open {}", group.folder))?;
+            unified = Some(folder.into());
+        }
+    }
+    Ok(unified)
+}
+
+/// Kills every process in the groups. Nothing can be started in them while this goes on: version 2 says so
+/// of `cgroup.kill` (Linux 5.14); before that they are frozen first.
+pub(super) fn kill(plan: &CgroupPlan) -> Result<(), StepError> {
+    if let Some(group) = unified(plan) {
+        let file = group.folder.join("cgroup.kill");
+        match std::fs::write(&file, "1") {
+            Ok(()) => return thaw(plan),
+            Err(error) if error.kind() == ErrorKind::NotFound => {}
+            Err(error) => return Err(error).step(|| format!("write {file}")),
+        }
+    }
+    freeze(plan)?;
+    for pid in processes(plan) {
+        if let Some(pid) = rustix::process::Pid::from_raw(pid) {
+            match rustix::process::kill_process(pid, rustix::process::Signal::KILL) {
+                Ok(()) | Err(Errno::SRCH) => {}
+                Err(errno) => return Err(StepError::new("kill the sandbox's processes", errno)),
+            }
+        }
+    }
+    thaw(plan)
+}
+
+/// Process ids in the sandbox's groups, all of one group being in the others too.
+pub(super) fn processes(plan: &CgroupPlan) -> Vec<i32> {
+    let Some(group) = plan.groups.first() else { return Vec::new() };
+    let list = std::fs::read_to_string(group.folder.join("cgroup.procs")).unwrap_or_default();
+    list.lines().filter_map(|line| line.parse().ok()).collect()
+}
+
+/// Stops every process in the groups, now and those to come.
+pub(super) fn freeze(plan: &CgroupPlan) -> Result<(), StepError> {
+    frozen_set(plan, "1", "FROZEN")
+}
+
+/// Lets them run again.
+pub(super) fn thaw(plan: &CgroupPlan) -> Result<(), StepError> {
+    frozen_set(plan, "0", "THAWED")
+}
+
+fn frozen_set(plan: &CgroupPlan, v2: &str, v1: &str) -> Result<(), StepError> {
+    let (file, value) = match unified(plan) {
+        Some(group) => (group.folder.join("cgroup.freeze"), v2),
+        None => match with(plan, Controller::Freezer) {
+            Some(group) => (group.folder.join("freezer.state"), v1),
+            None => return Err(StepError::new("freeze: the host has no freezer", Errno::OPNOTSUPP)),
+        },
+    };
+    match std::fs::write(&file, value) {
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+        other => other.step(|| format!("write {value} to {file}")),
+    }
+}
+
+fn unified(plan: &CgroupPlan) -> Option<&GroupPlan> {
+    plan.groups.iter().find(|group| group.version == CgroupVersion::V2)
+}
+
+fn with(plan: &CgroupPlan, controller: Controller) -> Option<&GroupPlan> {
+    plan.groups.iter().find(|group| group.controllers.contains(&controller))
+}
+
+/// How often and how long to wait for the kernel to let go of processes that have already ended.
+const REMOVE_TRIES: u32 = 200;
+const REMOVE_PAUSE: Duration = Duration::from_millis(1);
+
+/// Removes the groups, once their processes have ended.
+pub(super) fn remove(plan: &CgroupPlan) -> Result<(), StepError> {
+    for group in &plan.groups {
+        let mut tries = 0;
+        loop {
+            match std::fs::remove_dir(&group.folder) {
+                Ok(()) => break,
+                Err(error) if error.kind() == ErrorKind::NotFound => break,
+                Err(error) if error.kind() == ErrorKind::ResourceBusy && tries < REMOVE_TRIES => {
+                    tries += 1;
+                    std::thread::sleep(REMOVE_PAUSE);
+                }
+                Err(error) => return Err(error).step(|| format!("remove {}", group.folder)),
+            }
+        }
+    }
+    Ok(())
+}
+
+/// What the groups count.
+pub(super) fn stats(plan: &CgroupPlan) -> Stats {
+    let read = |controller, v1: &str, v2: &str| {
+        let group = with(plan, controller)?;
+        let file = if group.version == CgroupVersion::V1 { v1 } else { v2 };
+        std::fs::read_to_string(group.folder.join(file)).ok()
+    };
+    let number = |text: Option<String>| text.and_then(|text| text.trim().parse().ok()).unwrap_or_default();
+    let word = |text: Option<String>, name: &str| text.and_then(|text| keyed(&text, name)).unwrap_or_default();
+    let cpu = unified(plan).and_then(|group| std::fs::read_to_string(group.folder.join("cpu.stat")).ok());
+    Stats {
+        memory_bytes: number(read(Controller::Memory, "memory.usage_in_bytes", "memory.current")),
+        memory_bytes_max: number(read(Controller::Memory, "memory.max_usage_in_bytes", "memory.peak")),
+        cpu_us: word(cpu, "usage_usec"),
+        pids: number(read(Controller::Pids, "pids.current", "pids.current")),
+        oom_kills: word(read(Controller::Memory, "memory.oom_control", "memory.events"), "oom_kill"),
+        pids_refused: word(read(Controller::Pids, "pids.events", "pids.events"), "max"),
+        disk_bytes: None,
+    }
+}
+
+/// The number behind `name` in a file of lines `name number`.
+fn keyed(text: &str, name: &str) -> Option<u64> {
+    text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')?.trim().parse().ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keyed_numbers_are_found_by_whole_names() {
+        let text = "oom_kill_disable 0\nunder_oom 0\noom_kill 3\n";
+        assert_eq!(keyed(text, "oom_kill"), Some(3));
+        assert_eq!(keyed(text, "oom"), None);
+    }
+}

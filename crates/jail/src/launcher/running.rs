@@ -1,0 +1,49 @@
+//! What the launcher knows of a sandbox whose first process it has started.
+
+use std::{os::fd::OwnedFd, time::Instant};
+
+use protocol::{
+    SandboxId,
+    agent::ExitStatus,
+    launcher::{LaunchTimings, Stats},
+};
+
+use crate::plan::{CgroupPlan, Slot};
+
+/// One sandbox, from clone until what is left of it is removed.
+pub(super) struct Running {
+    pub(super) sandbox: SandboxId,
+    pub(super) slot: Slot,
+    pub(super) pid: i32,
+    pub(super) pidfd: OwnedFd,
+    pub(super) cgroup: CgroupPlan,
+    pub(super) phase: Phase,
+    /// Requests that wait for its end.
+    pub(super) waiting: Vec<Waiting>,
+}
+
+/// Where it is.
+pub(super) enum Phase {
+    /// Its first process applies the plan; the pipe tells how that went.
+    Starting { number: u64, report: OwnedFd, timings: LaunchTimings, cloned_at: Instant },
+    /// The agent runs.
+    Live,
+    /// All its processes have ended.
+    Ended { stats: Stats },
+}
+
+/// A request to end it.
+#[derive(Clone, Copy)]
+pub(super) struct Waiting {
+    pub(super) number: u64,
+    /// The layer goes too.
+    pub(super) remove: bool,
+}
+
+/// How a process left, from waitid(2).
+pub(super) fn exit_status(status: &rustix::process::WaitIdStatus) -> Option<ExitStatus> {
+    status
+        .exit_status()
+        .map(ExitStatus::Exited)
+        .or_else(|| status.terminating_signal().map(ExitStatus::Signaled))
+}

@@ -1,0 +1,231 @@
+//! The launcher's loop: one request or one event at a time, in the order in which they come.
+
+use std::{
+    collections::HashMap,
+    io::Write,
+    os::fd::{AsFd, OwnedFd},
+};
+
+use protocol::{
+    SandboxId,
+    launcher::{Call, Reply, Request, Stats},
+};
+use rustix::{
+    event::epoll,
+    fs::{MemfdFlags, SealFlags},
+};
+
+use super::{
+    LauncherConfig,
+    calls::{self, Incoming},
+    groups,
+    layer::Layers,
+    network::Uplink,
+    running::{Phase, Running, Waiting},
+    slots::Slots,
+    trees,
+};
+use crate::{
+    apply::Trees,
+    failure::{Step, StepError},
+    plan::seccomp,
+    sys::FilterInstruction,
+};
+
+/// Everything the launcher has.
+pub(super) struct Launcher {
+    pub(super) config: LauncherConfig,
+    pub(super) socket: OwnedFd,
+    pub(super) epoll: OwnedFd,
+    pub(super) trees: Trees,
+    pub(super) layers: Layers,
+    pub(super) slots: Slots,
+    pub(super) uplink: Uplink,
+    pub(super) agent: OwnedFd,
+    pub(super) seccomp: Vec<FilterInstruction>,
+    pub(super) running: HashMap<SandboxId, Running>,
+    /// Which sandbox an event is of, by the number it was registered with.
+    events: HashMap<u64, (SandboxId, Source)>,
+    event_next: u64,
+}
+
+/// What happened.
+#[derive(Clone, Copy)]
+enum Source {
+    /// The child's report ended.
+    Report,
+    /// The first process ended.
+    Exit,
+}
+
+/// The event number of the server's socket.
+const SOCKET: u64 = 0;
+
+impl Launcher {
+    /// Sets everything up. Runs in the launcher's own process.
+    pub(super) fn new(config: LauncherConfig, socket: OwnedFd) -> Result<Self, StepError> {
+        // Ctrl-C in the operator's terminal is the server's to handle.
+        rustix::process::setsid().step(|| "start a session".to_owned())?;
+        let _ = rustix::thread::set_name(c"atoll-launcher");
+        groups::instance_make(&config.host.cgroups, config.instance)?;
+        let uplink = Uplink::open(&config)?;
+        let trees = trees::make(&config.data)?;
+        let layers = Layers::open(&config.data, config.subvolumes)?;
+        let epoll = epoll::create(epoll::CreateFlags::CLOEXEC).step(|| "make an epoll".to_owned())?;
+        epoll::add(&epoll, &socket, epoll::EventData::new_u64(SOCKET), epoll::EventFlags::IN)
+            .step(|| "watch the server's socket".to_owned())?;
+        Ok(Self {
+            agent: agent_seal(config.agent)?,
+            slots: Slots::new(config.instance),
+            seccomp: seccomp::compile(),
+            running: HashMap::new(),
+            events: HashMap::new(),
+            event_next: SOCKET + 1,
+            config,
+            socket,
+            epoll,
+            trees,
+            layers,
+            uplink,
+        })
+    }
+
+    /// Serves until the server is gone. What runs then goes on running.
+    pub(super) fn run(mut self) -> i32 {
+        let mut buffer = calls::buffer();
+        let mut events = Vec::with_capacity(64);
+        loop {
+            events.clear();
+            match epoll::wait(&self.epoll, rustix::buffer::spare_capacity(&mut events), None) {
+                Ok(_) | Err(rustix::io::Errno::INTR) => {}
+                Err(errno) => {
+                    eprintln!("atoll launcher: wait for events: {errno}");
+                    return 1;
+                }
+            }
+            let mut server = false;
+            for event in &events {
+                match event.data.u64() {
+                    SOCKET => server = true,
+                    number => self.event(number),
+                }
+            }
+            while server {
+                match calls::receive(&self.socket, &mut buffer) {
+                    Incoming::Call(call) => self.call(call),
+                    Incoming::Nothing => server = false,
+                    Incoming::Closed => return 0,
+                }
+            }
+        }
+    }
+
+    fn event(&mut self, number: u64) {
+        match self.events.remove(&number) {
+            Some((sandbox, Source::Report)) => self.child_reported(sandbox),
+            Some((sandbox, Source::Exit)) => self.child_ended(sandbox),
+            None => {}
+        }
+    }
+
+    fn call(&mut self, Call { number, request }: Call) {
+        match request {
+            Request::Launch(spec) => self.launch(number, &spec),
+            Request::Freeze(sandbox) => self.frozen_set(number, sandbox, groups::freeze),
+            Request::Thaw(sandbox) => self.frozen_set(number, sandbox, groups::thaw),
+            Request::Kill(sandbox) => self.end(sandbox, Waiting { number, remove: false }),
+            Request::Remove(sandbox) => self.end(sandbox, Waiting { number, remove: true }),
+            Request::Stats(sandbox) => {
+                let mut stats = groups::stats(&self.cgroup_of(sandbox));
+                stats.disk_bytes = self.layers.size_bytes(sandbox);
+                self.answer_stats(number, stats);
+            }
+            Request::Inventory => match self.layers.list() {
+                Ok(layers) => {
+                    let running = self.inventory();
+                    calls::send(&self.socket, &Reply::Inventory { number, running, layers }, None);
+                }
+                Err(error) => self.answer_failed(number, error),
+            },
+        }
+    }
+
+    fn frozen_set(
+        &mut self,
+        number: u64,
+        sandbox: SandboxId,
+        set: fn(&crate::plan::CgroupPlan) -> Result<(), StepError>,
+    ) {
+        match set(&self.cgroup_of(sandbox)) {
+            Ok(()) => calls::send(&self.socket, &Reply::Done { number }, None),
+            Err(error) => self.answer_failed(number, error),
+        }
+    }
+
+    /// Sandboxes that have groups, whoever started them.
+    fn inventory(&self) -> Vec<SandboxId> {
+        let name = self.config.instance.name();
+        let folders = self.config.host.cgroups.hierarchies.iter().map(|hierarchy| hierarchy.mount.join(&name));
+        let mut found: Vec<SandboxId> = folders
+            .filter_map(|folder| std::fs::read_dir(folder).ok())
+            .flatten()
+            .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
+            .collect();
+        found.sort_unstable();
+        found.dedup();
+        found
+    }
+
+    /// Watches a sandbox's start and end.
+    pub(super) fn watch(&mut self, running: Running) -> Result<(), StepError> {
+        let sandbox = running.sandbox;
+        let mut add = |fd: &OwnedFd, source| {
+            let number = self.event_next;
+            self.event_next += 1;
+            self.events.insert(number, (sandbox, source));
+            // Once: a report or an end is handled whole.
+            let flags = epoll::EventFlags::IN | epoll::EventFlags::ONESHOT;
+            epoll::add(&self.epoll, fd, epoll::EventData::new_u64(number), flags)
+        };
+        let added = match &running.phase {
+            Phase::Starting { report, .. } => add(report, Source::Report),
+            _ => Ok(()),
+        };
+        let added = added.and_then(|()| add(&running.pidfd, Source::Exit));
+        let watched = added.step(|| "watch the sandbox".to_owned());
+        if watched.is_err() {
+            self.end_now(&running);
+        }
+        self.running.insert(sandbox, running);
+        watched
+    }
+
+    pub(super) fn answer_failed(&self, number: u64, error: StepError) {
+        calls::send(&self.socket, &Reply::Failed { number, failure: error.into() }, None);
+    }
+
+    pub(super) fn answer_stats(&self, number: u64, stats: Stats) {
+        calls::send(&self.socket, &Reply::Stats { number, stats }, None);
+    }
+
+    /// Tells the operator of something that failed where nobody waits for an answer.
+    pub(super) fn report_error(&self, result: Result<(), StepError>) {
+        if let Err(error) = result {
+            eprintln!("atoll launcher: {error}");
+        }
+    }
+}
+
+/// The agent's program in a file without a name that nobody can change (memfd_create(2), F_ADD_SEALS):
+/// a sandbox's root can't write to it through `/proc/1/exe` (CVE-2019-5736).
+fn agent_seal(agent: &[u8]) -> Result<OwnedFd, StepError> {
+    let seal = || -> std::io::Result<OwnedFd> {
+        let fd = rustix::fs::memfd_create("atoll-agent", MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING)?;
+        let mut file = std::fs::File::from(fd);
+        file.write_all(agent)?;
+        let seals = SealFlags::WRITE | SealFlags::SHRINK | SealFlags::GROW | SealFlags::SEAL;
+        rustix::fs::fcntl_add_seals(file.as_fd(), seals)?;
+        Ok(file.into())
+    };
+    seal().step(|| "seal the agent".to_owned())
+}

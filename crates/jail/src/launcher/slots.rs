@@ -1,0 +1,77 @@
+//! Slots and their user namespaces.
+//!
+//! A user namespace is made once for each slot and kept by its descriptor: its ids are the slot's, and a
+//! sandbox enters it as the last thing before exec. No two sandboxes are in one at a time.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use crate::{
+    failure::{Step, StepError},
+    plan::{IDS_PER_SANDBOX, Instance, SLOTS_PER_INSTANCE, Slot},
+    sys,
+};
+
+/// The slots of this instance.
+pub(super) struct Slots {
+    instance: Instance,
+    free: Vec<u16>,
+    user_namespaces: Vec<Option<OwnedFd>>,
+}
+
+impl Slots {
+    pub(super) fn new(instance: Instance) -> Self {
+        let user_namespaces = (0..SLOTS_PER_INSTANCE).map(|_| None).collect();
+        // Taken from the end: low numbers first, and the last freed again, whose namespace exists.
+        Self { instance, free: (0..SLOTS_PER_INSTANCE).rev().collect(), user_namespaces }
+    }
+
+    /// A slot that nobody has.
+    pub(super) fn take(&mut self) -> Option<Slot> {
+        self.free.pop().map(|number| Slot { instance: self.instance, number })
+    }
+
+    /// Gives a slot back, once nothing of its sandbox runs.
+    pub(super) fn release(&mut self, slot: Slot) {
+        self.free.push(slot.number);
+    }
+
+    /// The user namespace of a slot, made if it was not yet.
+    pub(super) fn user_namespace(&mut self, slot: Slot) -> Result<BorrowedFd<'_>, StepError> {
+        let place = &mut self.user_namespaces[usize::from(slot.number)];
+        if place.is_none() {
+            *place = Some(user_namespace_create(slot.first_id())?);
+        }
+        place.as_ref().map(AsFd::as_fd).ok_or_else(|| StepError::new("take a slot", rustix::io::Errno::NOENT))
+    }
+}
+
+/// Makes a user namespace whose ids 0 to 65,535 are those from `first_id` on (user_namespaces(7)).
+///
+/// A process has to be born in it for that; it is gone again before this returns.
+fn user_namespace_create(first_id: u32) -> Result<OwnedFd, StepError> {
+    let (pid, pidfd) = match sys::clone_into(sys::namespace::USER, None)
+        .step(|| "clone into a user namespace".to_owned())?
+    {
+        sys::Cloned::Child => sys::sleep_for_ever(),
+        sys::Cloned::Parent { pid, pidfd } => (pid, pidfd),
+    };
+    let made = user_namespace_map(pid, first_id);
+    let killed = rustix::process::pidfd_send_signal(&pidfd, rustix::process::Signal::KILL)
+        .and_then(|()| {
+            rustix::process::waitid(
+                rustix::process::WaitId::PidFd(pidfd.as_fd()),
+                rustix::process::WaitIdOptions::EXITED,
+            )
+        })
+        .step(|| "end the helper of the user namespace".to_owned());
+    killed.and(made)
+}
+
+fn user_namespace_map(pid: i32, first_id: u32) -> Result<OwnedFd, StepError> {
+    let map = format!("0 {first_id} {IDS_PER_SANDBOX}");
+    for file in ["uid_map", "gid_map"] {
+        std::fs::write(format!("/proc/{pid}/{file}"), &map).step(|| format!("write {file}"))?;
+    }
+    let path = format!("/proc/{pid}/ns/user");
+    std::fs::File::open(&path).map(OwnedFd::from).step(|| "open the user namespace".to_owned())
+}

@@ -1,0 +1,153 @@
+//! The file system of a sandbox, as a list of steps from an empty mount namespace to a whole tree.
+
+use protocol::launcher::{ImageName, LaunchSpec};
+
+use super::slot::Slot;
+use crate::host::HostFacts;
+
+/// One step. The first makes the root; when it is done the host's tree is gone from sight.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum MountStep {
+    /// A read-only tree below the sandbox's writable layer (overlayfs), owners mapped on both.
+    Overlay {
+        /// Where.
+        on: &'static str,
+        /// What lies below.
+        lower: Lower,
+        /// The folder of the layer that takes what is written.
+        layer_folder: &'static str,
+        /// Skip writing to disk what is going to be thrown away (mount option `volatile`).
+        volatile: bool,
+    },
+    /// A copy of a tree that the launcher made when it started.
+    Template {
+        /// Where.
+        on: &'static str,
+        /// Which.
+        tree: Template,
+    },
+    /// The toolchains, read-only, owners mapped.
+    Toolchains {
+        /// Where.
+        on: &'static str,
+    },
+    /// A proc of the sandbox's own pid namespace.
+    Proc {
+        /// Where.
+        on: &'static str,
+    },
+    /// Pseudo terminals of its own.
+    DevPts {
+        /// Where.
+        on: &'static str,
+        /// The host's id of the sandbox's group `tty`, which owns terminals.
+        tty_gid: u32,
+    },
+    /// Memory as a folder that everybody may write, counted as the sandbox's memory.
+    Tmpfs {
+        /// Where.
+        on: &'static str,
+        /// The most it holds.
+        size_bytes: u64,
+        /// The host's id of the sandbox's root, who owns it.
+        owner: u32,
+    },
+    /// Hides a file behind `/dev/null`, a folder behind an empty one.
+    Mask {
+        /// What.
+        path: &'static str,
+    },
+    /// Makes a file or folder read-only.
+    ReadOnly {
+        /// What.
+        path: &'static str,
+    },
+}
+
+/// The read-only tree of an overlay.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lower {
+    /// The skeleton of the `host` image: `/etc` and empty folders.
+    HostSkeleton,
+    /// The host's `/usr`.
+    HostUsr,
+}
+
+/// A tree that the launcher prepares once, for all sandboxes, read-only.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Template {
+    /// Device nodes and the links beside them.
+    Dev,
+    /// The little of `/sys` that programs read to learn how many processors there are.
+    Sys,
+}
+
+/// The most that `/tmp` holds; the memory limit holds as well.
+const TMP_BYTES_MAX: u64 = 1 << 30;
+/// What `/dev/shm` holds, as in Docker.
+const SHM_BYTES: u64 = 64 << 20;
+/// The group `tty` of Debian, which grantpt(3) expects to own terminals.
+const TTY_GID: u32 = 5;
+
+/// Plans the mounts of a sandbox.
+#[must_use]
+pub fn mount_steps(spec: &LaunchSpec, slot: Slot, host: &HostFacts) -> Vec<MountStep> {
+    let owner = slot.first_id();
+    let mut steps = match spec.image {
+        ImageName::Host => vec![
+            MountStep::Overlay {
+                on: "/",
+                lower: Lower::HostSkeleton,
+                layer_folder: "root",
+                volatile: spec.ephemeral,
+            },
+            MountStep::Overlay {
+                on: "/usr",
+                lower: Lower::HostUsr,
+                layer_folder: "usr",
+                volatile: spec.ephemeral,
+            },
+            MountStep::Toolchains { on: "/opt/atoll/toolchains" },
+        ],
+    };
+    steps.extend([
+        MountStep::Template { on: "/dev", tree: Template::Dev },
+        MountStep::DevPts { on: "/dev/pts", tty_gid: owner + TTY_GID },
+        MountStep::Tmpfs { on: "/dev/shm", size_bytes: SHM_BYTES.min(spec.limits.memory_bytes), owner },
+        MountStep::Tmpfs { on: "/tmp", size_bytes: TMP_BYTES_MAX.min(spec.limits.memory_bytes), owner },
+        MountStep::Template { on: "/sys", tree: Template::Sys },
+        MountStep::Proc { on: "/proc" },
+    ]);
+    steps.extend(host.proc_masked.iter().map(|path| MountStep::Mask { path }));
+    steps.extend(host.proc_read_only.iter().map(|path| MountStep::ReadOnly { path }));
+    steps
+}
+
+/// The folders of a layer that overlays use: upper and work folder for each.
+#[must_use]
+pub(crate) fn layer_folders(steps: &[MountStep]) -> Vec<&'static str> {
+    steps
+        .iter()
+        .filter_map(|step| match step {
+            MountStep::Overlay { layer_folder, .. } => Some(*layer_folder),
+            _ => None,
+        })
+        .collect()
+}
+
+impl MountStep {
+    /// The path inside the sandbox that the step is about.
+    #[must_use]
+    pub fn target(&self) -> &'static str {
+        match self {
+            Self::Overlay { on, .. }
+            | Self::Template { on, .. }
+            | Self::Toolchains { on }
+            | Self::Proc { on }
+            | Self::DevPts { on, .. }
+            | Self::Tmpfs { on, .. } => on,
+            Self::Mask { path } | Self::ReadOnly { path } => path,
+        }
+    }
+
+}

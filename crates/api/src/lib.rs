@@ -1,1 +1,64 @@
-//! Placeholder.
+//! All HTTP of Atoll: the dialects and what they share, as one axum router over the engine.
+//!
+//! This crate must not know SQL, system calls, the file system or the launcher: it turns requests into calls
+//! of [`engine::Engine`] and results into responses. One dialect never names another.
+
+mod access_log;
+mod caller;
+mod dialects;
+mod error;
+mod extract;
+mod health;
+mod limits;
+mod openapi;
+mod origin;
+mod reject;
+mod request_id;
+mod server;
+mod settings;
+mod state;
+mod timestamps;
+mod words;
+
+use std::sync::Arc;
+
+use axum::{Router, middleware};
+use engine::Engine;
+use utoipa_axum::router::OpenApiRouter;
+
+use crate::{openapi::ServedDocument, state::ApiState};
+pub use crate::{
+    server::{ServeError, serve},
+    settings::ApiSettings,
+};
+
+/// The whole API over `engine`: every dialect, `/health`, `/openapi.json`, and around them the request id,
+/// the access log and the check against foreign web pages.
+pub fn router(engine: Engine, settings: ApiSettings) -> Router {
+    let settings = Arc::new(settings);
+    let (router, document) = routes().split_for_parts();
+    let document = ServedDocument::new(&document);
+    edge(router.with_state(ApiState { engine, settings: Arc::clone(&settings), document }), settings)
+}
+
+/// Every route and its description. A route gets in here through `routes!` only: what is served is
+/// documented.
+fn routes() -> OpenApiRouter<ApiState> {
+    openapi::empty()
+        .merge(health::routes())
+        .merge(openapi::routes())
+        .merge(dialects::sandbox_service::routes())
+}
+
+/// Puts around `router` what every request passes, outermost last.
+fn edge(router: Router, settings: Arc<ApiSettings>) -> Router {
+    router
+        .fallback(reject::route_unknown)
+        .method_not_allowed_fallback(reject::method_not_allowed)
+        .layer(middleware::from_fn_with_state(settings, origin::origin_check))
+        .layer(middleware::from_fn(access_log::request_log))
+        .layer(middleware::from_fn(request_id::request_id_assign))
+}
+
+#[cfg(test)]
+mod tests;

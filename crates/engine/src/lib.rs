@@ -1,1 +1,29 @@
-//! Placeholder.
+//! What a sandbox is: lifecycle, execs, files, programs, leases, the record of it all.
+//!
+//! Dialects call [`Engine`]; it calls a [`Runtime`] for processes and the store for records. It must not
+//! know HTTP, axum, SQL, system calls or any dialect's words.
+//!
+//! Each sandbox has one task that owns it (`sandbox::task`); everything that happens to it is a message to
+//! that task, and so happens in an order.
+
+mod agent;
+mod engine;
+mod error;
+mod log;
+mod native;
+pub mod program;
+mod reconcile;
+mod runtime;
+mod sandbox;
+mod sandbox_spec;
+mod settings;
+
+pub use engine::Engine;
+pub use error::{Error, ErrorKind, Result};
+pub use log::{LogLine, LogStream};
+pub use native::NativeRuntime;
+pub use runtime::{Exited, Runtime, RuntimeError};
+pub use sandbox_spec::{
+    Caller, EndReason, LimitsSpec, ProgramSummary, Sandbox, SandboxSpec, SandboxState,
+};
+pub use settings::Settings;

@@ -2,9 +2,19 @@
 //!
 //! A program belongs to a sandbox and is kept with its record, so that it can be run again.
 
+mod job;
+mod plan;
+mod run;
+
 use std::{fmt, str::FromStr, time::Duration};
 
 use protocol::{GuestPath, agent::ExitStatus};
+pub(crate) use job::Job;
+pub use job::OutputPiece;
+pub(crate) use plan::{DEV_SERVER_PORT, ProgramPlan, program_plan};
+pub(crate) use run::{
+    RunContext, Setup, files_upload, not_started, result_of, sandbox_ended, set_up,
+};
 use serde::{Deserialize, Serialize};
 
 /// The folder that programs live and run in.
@@ -95,6 +105,15 @@ pub struct Program {
     pub timeout: Duration,
 }
 
+/// A single command, to be run once in a fresh sandbox, its output streamed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CommandSpec {
+    /// Program and arguments. A program without a slash is looked up in `PATH`.
+    pub argv: Vec<String>,
+    /// The time it may take.
+    pub timeout: Duration,
+}
+
 /// A file of a program.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ProgramFile {
@@ -106,14 +125,19 @@ pub struct ProgramFile {
     pub executable: bool,
 }
 
+/// Bytes of each stream that stay on record with a sandbox.
+const RECORDED_BYTES_MAX: usize = 64 << 10;
+
 /// What a run of a program gave.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ProgramResult {
     /// How it ended; `None` while it still runs (persistent mode).
     pub status: Option<ExitStatus>,
     /// What it wrote to standard output, up to the configured maximum.
+    #[serde(with = "base64_text")]
     pub stdout: Vec<u8>,
     /// What it wrote to standard error, up to the configured maximum, then a line for each limit it hit.
+    #[serde(with = "base64_text")]
     pub stderr: Vec<u8>,
     /// Wall time of the run.
     pub wall: Duration,
@@ -122,6 +146,12 @@ pub struct ProgramResult {
 }
 
 impl ProgramResult {
+    /// The same with only the latest part of long output, for the record.
+    pub(crate) fn shortened(&self) -> Self {
+        let tail = |bytes: &[u8]| bytes[bytes.len().saturating_sub(RECORDED_BYTES_MAX)..].to_vec();
+        Self { stdout: tail(&self.stdout), stderr: tail(&self.stderr), ..self.clone() }
+    }
+
     /// Whether it ended with status 0, or still runs as it should.
     #[must_use]
     pub fn success(&self) -> bool {
@@ -143,4 +173,19 @@ pub enum LimitHit {
     Processes,
     /// Its disk was full.
     Disk,
+}
+
+/// Bytes as base64 in records: JSON has no bytes, and a list of numbers is four times as long.
+mod base64_text {
+    use base64::{Engine, prelude::BASE64_STANDARD};
+    use serde::{Deserialize, Deserializer, Serializer, de::Error};
+
+    pub(super) fn serialize<S: Serializer>(bytes: &[u8], serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&BASE64_STANDARD.encode(bytes))
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<u8>, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        BASE64_STANDARD.decode(text).map_err(D::Error::custom)
+    }
 }

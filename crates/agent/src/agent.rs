@@ -1,0 +1,41 @@
+//! What all connections of one agent share.
+//!
+//! Everything here lives on the one runtime thread; borrows never cross an `await`.
+
+use std::{
+    cell::RefCell,
+    fs::{File, OpenOptions},
+    io,
+};
+
+use protocol::frame::STREAM_BYTES;
+
+use crate::{exec::Registry, files::Worker};
+
+/// The most that is read from a pipe at once.
+pub(crate) const SCRATCH_BYTES: usize = STREAM_BYTES;
+
+/// The agent's state.
+pub(crate) struct Agent {
+    /// The execs that run or wait to be collected.
+    pub(crate) execs: Registry,
+    /// Does the file system calls that a slow disk could stall.
+    pub(crate) files: Worker,
+    /// `/dev/null`, opened before any program could replace it.
+    pub(crate) null: File,
+    /// Where pipes are read into before it is known how much they hold: one buffer for all execs.
+    pub(crate) scratch: RefCell<Box<[u8]>>,
+}
+
+impl Agent {
+    /// # Errors
+    /// When `/dev/null` can't be opened.
+    pub(crate) fn new() -> io::Result<Self> {
+        Ok(Self {
+            execs: Registry::default(),
+            files: Worker::default(),
+            null: OpenOptions::new().read(true).write(true).open("/dev/null")?,
+            scratch: RefCell::new(vec![0; SCRATCH_BYTES].into()),
+        })
+    }
+}

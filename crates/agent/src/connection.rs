@@ -1,0 +1,89 @@
+//! One accepted connection: reads requests one after the other and has each answered.
+//!
+//! It must not know how a request is carried out; the modules it calls do.
+
+use std::rc::Rc;
+
+use protocol::{
+    agent::{Event, FailureKind, Request},
+    frame::Kind,
+};
+use tokio::net::{TcpStream, UnixStream};
+
+use crate::{
+    agent::Agent,
+    exec::{self, Followed},
+    failure::{event_of, failure},
+    files, port,
+    wire::{FrameReader, FrameWriter, WireError},
+};
+
+/// What a connection becomes when its frames are over.
+enum Afterwards {
+    /// It is closed.
+    Closed,
+    /// It is the rest of a TCP stream, the bytes first that came with the request.
+    Tunnel(TcpStream, Vec<u8>),
+}
+
+/// Serves a connection to its end. What goes wrong on it concerns no other connection.
+pub(crate) async fn connection_serve(agent: Rc<Agent>, stream: UnixStream) {
+    match requests_serve(&agent, &stream).await {
+        Ok(Afterwards::Closed) | Err(WireError::Lost(_)) => {}
+        Ok(Afterwards::Tunnel(tcp, early)) => port::tunnel(stream, tcp, &early).await,
+        Err(error @ (WireError::Malformed(_) | WireError::Unexpected(_))) => {
+            // The last words on this connection; whether they arrive makes no difference.
+            let last = Event::Failed(failure(FailureKind::Invalid, error.to_string()));
+            let _ = FrameWriter::new(&stream).event(&last).await;
+        }
+    }
+}
+
+async fn requests_serve(agent: &Rc<Agent>, stream: &UnixStream) -> Result<Afterwards, WireError> {
+    let mut reader = FrameReader::new(stream);
+    let writer = FrameWriter::new(stream);
+    while let Some(header) = reader.header().await? {
+        match header.kind {
+            Kind::Message => {}
+            // Standard input that came after its program had ended, or never started.
+            Kind::Input | Kind::InputEnd => continue,
+            kind @ (Kind::Output | Kind::ErrorOutput) => return Err(WireError::Unexpected(kind)),
+        }
+        let answer = match reader.request().await? {
+            Request::Ping => Event::Pong,
+            Request::ExecStart(spec) => match exec::exec_start(agent, &spec) {
+                Ok(exec) => match exec::exec_follow(agent, &exec, &mut reader, writer).await? {
+                    Followed::Collected => continue,
+                    Followed::Replaced => return Ok(Afterwards::Closed),
+                },
+                Err(failure) => Event::Failed(failure),
+            },
+            Request::ExecAttach { exec } => match exec::exec_find(agent, exec) {
+                Ok(exec) => match exec::exec_follow(agent, &exec, &mut reader, writer).await? {
+                    Followed::Collected => continue,
+                    Followed::Replaced => return Ok(Afterwards::Closed),
+                },
+                Err(failure) => Event::Failed(failure),
+            },
+            Request::ExecSignal { exec, signal } => event_of(exec::exec_signal(agent, exec, signal).await),
+            Request::FileWrite { path, mode } => {
+                event_of(files::file_write(&agent.files, &mut reader, path, mode).await?)
+            }
+            Request::FileRead { path, offset, length } => {
+                event_of(files::file_read(&agent.files, writer, path, offset, length).await?)
+            }
+            Request::FolderCreate { path, mode } => {
+                event_of(files::folder_create(&agent.files, path, mode).await)
+            }
+            Request::PortDial { port } => match port::port_dial(port).await {
+                Ok(tcp) => {
+                    writer.event(&Event::Done).await?;
+                    return Ok(Afterwards::Tunnel(tcp, reader.into_unread()));
+                }
+                Err(failure) => Event::Failed(failure),
+            },
+        };
+        writer.event(&answer).await?;
+    }
+    Ok(Afterwards::Closed)
+}

@@ -1,0 +1,113 @@
+//! Execs: process trees that the agent started and whose output it passes on.
+//!
+//! This file holds the three requests about execs. What an exec is while it lives: [`state`]. How its
+//! process comes to be: [`spawn`]; which processes are its own: [`tree`]; where its output goes: [`output`]
+//! into a [`backlog`], from there [`follow`] to a connection.
+
+mod backlog;
+mod follow;
+mod mark;
+mod output;
+mod process_table;
+mod registry;
+mod spawn;
+mod state;
+mod tree;
+
+use std::{rc::Rc, time::Duration};
+
+use protocol::{
+    ExecId,
+    agent::{ExecSpec, Failure, FailureKind},
+};
+
+pub(crate) use follow::{Followed, exec_follow};
+pub(crate) use registry::Registry;
+pub(crate) use state::Exec;
+
+use crate::{agent::Agent, failure::failure};
+use output::OutputPipe;
+use state::OutputStream;
+
+/// The highest signal number of Linux (signal(7)).
+const SIGNAL_MAX: i32 = 64;
+
+/// Starts a process and the task that looks after it.
+///
+/// # Errors
+/// A [`Failure`] when the specification makes no sense, or the process could not be started.
+pub(crate) fn exec_start(agent: &Rc<Agent>, spec: &ExecSpec) -> Result<Rc<Exec>, Failure> {
+    if agent.execs.find(spec.id).is_some() {
+        return Err(failure(FailureKind::Invalid, format!("start exec {}: this id is in use", spec.id)));
+    }
+    let mark = agent.execs.mark_next(spec.id);
+    let spawned = spawn::process_start(agent, spec, mark)?;
+    let exec = Rc::new(Exec::new(spec, mark, spawned.pid, spawned.stdin));
+    agent.execs.insert(&exec);
+    let timeout = spec.timeout_ms.map(Duration::from_millis);
+    tokio::task::spawn_local(exec_run(
+        Rc::clone(agent),
+        Rc::clone(&exec),
+        spawned.stdout,
+        spawned.stderr,
+        timeout,
+    ));
+    Ok(exec)
+}
+
+/// The exec with this id, which runs or was not collected yet.
+///
+/// # Errors
+/// A [`Failure`] of kind [`FailureKind::NotFound`].
+pub(crate) fn exec_find(agent: &Agent, id: ExecId) -> Result<Rc<Exec>, Failure> {
+    agent.execs.find(id).ok_or_else(|| failure(FailureKind::NotFound, format!("exec {id}: there is none")))
+}
+
+/// Signals an exec's whole tree. SIGKILL returns when nothing of the tree is left to kill; any other signal
+/// is sent once to each process that belongs to the tree now.
+///
+/// # Errors
+/// A [`Failure`] when the number is no signal, or no such exec runs.
+pub(crate) async fn exec_signal(agent: &Agent, id: ExecId, signal: i32) -> Result<(), Failure> {
+    if !(1..=SIGNAL_MAX).contains(&signal) {
+        return Err(failure(FailureKind::Invalid, format!("signal exec {id}: {signal} is no signal number")));
+    }
+    let exec = exec_find(agent, id)?;
+    if exec.has_exited() {
+        return Err(failure(FailureKind::NotFound, format!("signal exec {id}: it has ended")));
+    }
+    if signal == libc::SIGKILL {
+        tree::tree_kill(agent, &exec).await;
+    } else {
+        tree::tree_signal(agent, &exec, signal);
+    }
+    Ok(())
+}
+
+/// Looks after an exec from its start until its process and its output have ended.
+async fn exec_run(
+    agent: Rc<Agent>,
+    exec: Rc<Exec>,
+    stdout: OutputPipe,
+    stderr: OutputPipe,
+    timeout: Option<Duration>,
+) {
+    tokio::join!(
+        output::pump(&agent, &exec, OutputStream::Stdout, stdout),
+        output::pump(&agent, &exec, OutputStream::Stderr, stderr),
+        time_limit_keep(&agent, &exec, timeout),
+    );
+    exec.finish();
+    agent.execs.kept_add(&exec);
+}
+
+/// Kills the tree when its time is over. Returns when the process has exited.
+async fn time_limit_keep(agent: &Agent, exec: &Exec, timeout: Option<Duration>) {
+    if let Some(timeout) = timeout
+        && tokio::time::timeout(timeout, exec.exited()).await.is_err()
+    {
+        exec.set_timed_out();
+        tree::tree_kill(agent, exec).await;
+    }
+    exec.exited().await;
+}

@@ -1,0 +1,74 @@
+//! How an operating system error becomes an answer: a kind to act on and a text that says what failed.
+
+use std::{fmt, io};
+
+use protocol::agent::{Event, Failure, FailureKind};
+use rustix::io::Errno;
+
+/// A failure of `what` (`open /sandbox/x`) for the reason of `error`.
+pub(crate) fn failure_os(what: impl fmt::Display, error: &io::Error) -> Failure {
+    let kind =
+        error.raw_os_error().map_or(FailureKind::Other, |errno| kind_of(Errno::from_raw_os_error(errno)));
+    Failure { kind, message: format!("{what}: {}", errno_text(error)) }
+}
+
+/// A failure that no system call reported.
+pub(crate) fn failure(kind: FailureKind, message: impl Into<String>) -> Failure {
+    Failure { kind, message: message.into() }
+}
+
+/// The answer to a request whose result carries nothing but success.
+pub(crate) fn event_of(result: Result<(), Failure>) -> Event {
+    match result {
+        Ok(()) => Event::Done,
+        Err(failure) => Event::Failed(failure),
+    }
+}
+
+/// The text of strerror(3), without the number that the standard library appends.
+pub(crate) fn errno_text(error: &io::Error) -> String {
+    let mut text = error.to_string();
+    if let Some(end) = text.rfind(" (os error") {
+        text.truncate(end);
+    }
+    text
+}
+
+fn kind_of(errno: Errno) -> FailureKind {
+    match errno {
+        Errno::NOENT | Errno::SRCH => FailureKind::NotFound,
+        Errno::NOTDIR | Errno::ISDIR | Errno::NXIO | Errno::NODEV => FailureKind::WrongType,
+        Errno::ACCESS | Errno::PERM | Errno::ROFS | Errno::TXTBSY => FailureKind::Denied,
+        Errno::NOSPC
+        | Errno::DQUOT
+        | Errno::AGAIN
+        | Errno::MFILE
+        | Errno::NFILE
+        | Errno::NOMEM
+        | Errno::FBIG => FailureKind::LimitReached,
+        Errno::INVAL | Errno::NAMETOOLONG | Errno::LOOP | Errno::TOOBIG | Errno::NOEXEC => {
+            FailureKind::Invalid
+        }
+        Errno::CONNREFUSED => FailureKind::Refused,
+        _ => FailureKind::Other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn messages_say_what_failed_and_why_without_numbers() {
+        let failure = failure_os("open /x", &Errno::NOENT.into());
+        assert_eq!(failure.kind, FailureKind::NotFound);
+        assert_eq!(failure.message, "open /x: No such file or directory");
+    }
+
+    #[test]
+    fn full_disks_and_quotas_are_limits() {
+        for errno in [Errno::NOSPC, Errno::DQUOT] {
+            assert_eq!(failure_os("write /x", &errno.into()).kind, FailureKind::LimitReached);
+        }
+    }
+}

@@ -1,0 +1,78 @@
+//! File operations inside the sandbox: [`write`] and [`read`] move contents, this file makes folders.
+//!
+//! All of them run on the [`worker`]'s thread in small pieces. Symbolic links are followed as any program
+//! follows them: inside a sandbox they lead nowhere but inside.
+
+mod read;
+mod worker;
+mod write;
+
+use std::path::Path;
+
+use protocol::{
+    GuestPath,
+    agent::{Failure, FailureKind},
+};
+use rustix::{
+    fs::{FileType, Mode, mkdir, stat},
+    io::Errno,
+};
+
+pub(crate) use read::file_read;
+pub(crate) use worker::Worker;
+pub(crate) use write::file_write;
+
+use crate::failure::{failure, failure_os};
+
+/// The bits that chmod(2) sets.
+const MODE_BITS: u32 = 0o7777;
+
+/// Makes a folder and those above it that do not exist, each with `mode`. A folder that exists stays as it is.
+///
+/// # Errors
+/// A [`Failure`] that names the folder that could not be made.
+pub(crate) async fn folder_create(worker: &Worker, path: GuestPath, mode: u32) -> Result<(), Failure> {
+    let mode = mode_check(&path, mode)?;
+    worker.run(move || folders_make(Path::new(path.as_str()), mode)).await
+}
+
+/// Makes a folder, after those above it where they are missing.
+fn folders_make(path: &Path, mode: Mode) -> Result<(), Failure> {
+    // From the folder wanted upwards to the first that can be made, then down again: one call when only
+    // the last is missing.
+    let mut missing: Vec<&Path> = Vec::new();
+    let mut ancestors = path.ancestors();
+    for folder in ancestors.by_ref() {
+        match folder_make(folder, mode) {
+            Ok(()) => break,
+            Err((Errno::NOENT, _)) => missing.push(folder),
+            Err((_, failure)) => return Err(failure),
+        }
+    }
+    missing.into_iter().rev().try_for_each(|folder| folder_make(folder, mode).map_err(|(_, failure)| failure))
+}
+
+fn folder_make(path: &Path, mode: Mode) -> Result<(), (Errno, Failure)> {
+    let what = format!("make the folder {}", path.display());
+    match mkdir(path, mode) {
+        Ok(()) => Ok(()),
+        Err(Errno::EXIST) => match stat(path) {
+            Ok(found) if FileType::from_raw_mode(found.st_mode).is_dir() => Ok(()),
+            Ok(_) => {
+                let message = format!("{what}: a file of this name exists");
+                Err((Errno::NOTDIR, failure(FailureKind::WrongType, message)))
+            }
+            // A symbolic link that leads nowhere: the folders above it do exist.
+            Err(errno) => Err((Errno::EXIST, failure_os(what, &errno.into()))),
+        },
+        Err(errno) => Err((errno, failure_os(what, &errno.into()))),
+    }
+}
+
+fn mode_check(path: &GuestPath, mode: u32) -> Result<Mode, Failure> {
+    if mode & !MODE_BITS == 0 {
+        Ok(Mode::from_bits_truncate(mode))
+    } else {
+        Err(failure(FailureKind::Invalid, format!("make {path}: {mode:o} are not permission bits")))
+    }
+}

@@ -1,0 +1,268 @@
+//! Writes a regular file from a stream of frames, in constant memory: into a draft beside it, which takes
+//! its name when the last byte has come. Whoever opens the path sees the old content or the new, never a part.
+
+use std::{
+    fs::{self, File},
+    io::{self, Write},
+    os::{
+        fd::{AsFd, OwnedFd},
+        unix::fs::MetadataExt,
+    },
+    path::{Path, PathBuf},
+    sync::atomic::{AtomicU64, Ordering},
+};
+
+use protocol::{
+    GuestPath,
+    agent::{Failure, FailureKind},
+    frame::{Kind, STREAM_BYTES},
+};
+use rustix::{
+    fs::{AtFlags, CWD, Gid, Mode, OFlags, Uid, fchmod, fchown, openat, renameat, unlinkat},
+    io::Errno,
+};
+
+use super::{Worker, folders_make, mode_check};
+use crate::{
+    failure::{failure, failure_os},
+    wire::{FrameReader, WireError},
+};
+
+/// Permission bits of the folders that are made for a file.
+const FOLDER_MODE: Mode = Mode::from_bits_truncate(0o755);
+/// As many links one after the other as the kernel follows: path_resolution(7).
+const LINKS_MAX: usize = 40;
+
+/// Takes input frames until their end and makes them the content of the file.
+///
+/// # Errors
+/// [`WireError`] when the connection breaks before the end, and then the file is as it was; a [`Failure`]
+/// inside when it can't be written, after all input was taken.
+pub(crate) async fn file_write(
+    worker: &Worker,
+    reader: &mut FrameReader<'_>,
+    path: GuestPath,
+    mode: u32,
+) -> Result<Result<(), Failure>, WireError> {
+    let mut writing = Writing { worker, stage: Some(Stage::new(path, mode)), chunk: Vec::new() };
+    loop {
+        let Some(header) = reader.header().await? else {
+            return Err(WireError::Lost(io::ErrorKind::UnexpectedEof.into()));
+        };
+        match header.kind {
+            Kind::Input => loop {
+                let piece = reader.piece().await?;
+                if piece.is_empty() {
+                    break;
+                }
+                let taken = piece.len();
+                writing.chunk.extend_from_slice(piece);
+                reader.consume(taken);
+                if writing.chunk.len() >= STREAM_BYTES {
+                    writing.step(Stage::write).await;
+                }
+            },
+            Kind::InputEnd => {
+                writing.step(|stage, chunk| stage.write(chunk).commit()).await;
+                return Ok(writing.result());
+            }
+            kind => return Err(WireError::Unexpected(kind)),
+        }
+    }
+}
+
+/// A write in progress, as the connection sees it.
+struct Writing<'a> {
+    worker: &'a Worker,
+    /// `None` while a job has it.
+    stage: Option<Stage>,
+    chunk: Vec<u8>,
+}
+
+impl Writing<'_> {
+    /// Has the thread do a step with the chunk, and empties the chunk.
+    async fn step(&mut self, step: impl FnOnce(Stage, &[u8]) -> Stage + Send + 'static) {
+        let chunk = std::mem::take(&mut self.chunk);
+        let stage = self.stage.take();
+        let done = self.worker.run(move || Ok((stage.map(|stage| step(stage, &chunk)), chunk))).await;
+        match done {
+            Ok((stage, chunk)) => (self.stage, self.chunk) = (stage, chunk),
+            Err(failure) => self.stage = Some(Stage::Failed(failure)),
+        }
+        self.chunk.clear();
+    }
+
+    fn result(mut self) -> Result<(), Failure> {
+        match self.stage.take() {
+            Some(Stage::Failed(failure)) => Err(failure),
+            Some(Stage::Committed) => Ok(()),
+            Some(Stage::Wanted { .. } | Stage::Open(_)) | None => {
+                Err(failure(FailureKind::Other, "the write was interrupted"))
+            }
+        }
+    }
+}
+
+impl Drop for Writing<'_> {
+    fn drop(&mut self) {
+        if let Some(stage @ Stage::Open(_)) = self.stage.take() {
+            // Removes the draft, where a slow disk stalls nothing.
+            self.worker.submit(Box::new(move || drop(stage)));
+        }
+    }
+}
+
+/// How far a write has come.
+enum Stage {
+    /// Nothing was done: the file is opened with the first bytes, so that a small one is one step.
+    Wanted {
+        path: GuestPath,
+        mode: u32,
+    },
+    Open(Draft),
+    Committed,
+    /// What comes is taken and dropped.
+    Failed(Failure),
+}
+
+impl Stage {
+    fn new(path: GuestPath, mode: u32) -> Self {
+        Self::Wanted { path, mode }
+    }
+
+    fn write(self, bytes: &[u8]) -> Self {
+        let opened = match self {
+            Self::Wanted { path, mode } => mode_check(&path, mode).and_then(|mode| Draft::open(path, mode)),
+            Self::Open(draft) => Ok(draft),
+            Self::Committed | Self::Failed(_) => return self,
+        };
+        match opened.and_then(|draft| draft.write(bytes)) {
+            Ok(draft) => Self::Open(draft),
+            Err(failure) => Self::Failed(failure),
+        }
+    }
+
+    fn commit(self) -> Self {
+        match self {
+            Self::Open(draft) => draft.commit().map_or_else(Self::Failed, |()| Self::Committed),
+            other => other,
+        }
+    }
+}
+
+/// A file that has not got its name yet. Dropped, it is gone.
+struct Draft {
+    /// As the request names it.
+    path: GuestPath,
+    mode: Mode,
+    file: File,
+    folder: OwnedFd,
+    /// Its name for now.
+    name: String,
+    /// The name it gets, in the same folder.
+    target_name: PathBuf,
+    is_committed: bool,
+}
+
+impl Draft {
+    fn open(path: GuestPath, mode: Mode) -> Result<Self, Failure> {
+        let target = link_resolve(&path)?;
+        let replaced = match fs::symlink_metadata(&target) {
+            Ok(found) if found.is_file() => Some(found),
+            Ok(_) => {
+                return Err(failure(
+                    FailureKind::WrongType,
+                    format!("write {path}: it is not a regular file"),
+                ));
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+            Err(error) => return Err(failure_os(format_args!("write {path}"), &error)),
+        };
+        let (Some(parent), Some(target_name)) = (target.parent(), target.file_name()) else {
+            return Err(failure(FailureKind::WrongType, format!("write {path}: it is a folder")));
+        };
+        let folder = folder_open(parent)?;
+        let (name, file) = draft_create(&folder).map_err(|errno| {
+            failure_os(format_args!("make a file in {}", parent.display()), &errno.into())
+        })?;
+        if let Some(found) = replaced {
+            // As an ordinary write, it leaves the file with its owner; where that can't be, with the agent.
+            let _ = fchown(&file, Some(Uid::from_raw(found.uid())), Some(Gid::from_raw(found.gid())));
+        }
+        let target_name = target_name.into();
+        Ok(Self { path, mode, file, folder, name, target_name, is_committed: false })
+    }
+
+    fn write(mut self, bytes: &[u8]) -> Result<Self, Failure> {
+        self.file.write_all(bytes).map_err(|error| self.failure(&error))?;
+        Ok(self)
+    }
+
+    fn commit(mut self) -> Result<(), Failure> {
+        fchmod(&self.file, self.mode)
+            .and_then(|()| renameat(&self.folder, &self.name, &self.folder, &self.target_name))
+            .map_err(|errno| self.failure(&errno.into()))?;
+        self.is_committed = true;
+        Ok(())
+    }
+
+    fn failure(&self, error: &io::Error) -> Failure {
+        failure_os(format_args!("write {}", self.path), error)
+    }
+}
+
+impl Drop for Draft {
+    fn drop(&mut self) {
+        if !self.is_committed {
+            let _ = unlinkat(&self.folder, &self.name, AtFlags::empty());
+        }
+    }
+}
+
+/// The path that a write goes to: through symbolic links, one after the other, to where the last one leads,
+/// whether or not that exists. Links in the folders above are the kernel's to follow.
+fn link_resolve(path: &GuestPath) -> Result<PathBuf, Failure> {
+    let mut target = PathBuf::from(path.as_str());
+    for _ in 0..LINKS_MAX {
+        match fs::read_link(&target) {
+            Ok(link) => {
+                target.pop();
+                target.push(link);
+            }
+            // No link, or nothing there.
+            Err(_) => return Ok(target),
+        }
+    }
+    Err(failure_os(format_args!("write {path}"), &Errno::LOOP.into()))
+}
+
+/// Opens a folder, made if it does not exist.
+fn folder_open(path: &Path) -> Result<OwnedFd, Failure> {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    openat(CWD, path, flags, Mode::empty()).or_else(|errno| match errno {
+        Errno::NOENT => {
+            folders_make(path, FOLDER_MODE)?;
+            openat(CWD, path, flags, Mode::empty()).map_err(|errno| (errno, path)).map_err(folder_failure)
+        }
+        errno => Err(folder_failure((errno, path))),
+    })
+}
+
+fn folder_failure((errno, path): (Errno, &Path)) -> Failure {
+    failure_os(format_args!("open the folder {}", path.display()), &errno.into())
+}
+
+/// Makes an empty file with a name that is not in use. Its name is short, whatever the target's: a long one
+/// with something added could be too long.
+fn draft_create(folder: impl AsFd) -> Result<(String, File), Errno> {
+    static COUNT: AtomicU64 = AtomicU64::new(0);
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    loop {
+        let name = format!(".atoll-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
+        match openat(&folder, &name, flags, Mode::RUSR | Mode::WUSR) {
+            Ok(file) => return Ok((name, file.into())),
+            Err(Errno::EXIST) => {}
+            Err(errno) => return Err(errno),
+        }
+    }
+}

@@ -1,0 +1,3 @@
+//! The foreign APIs that Atoll speaks, a module each. None knows of another.
+
+pub(crate) mod sandbox_service;

@@ -1,0 +1,129 @@
+//! Engine errors as this dialect answers them: a status, and `{"error": "…"}`.
+
+use axum::{
+    http::{HeaderValue, StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use engine::ErrorKind;
+
+use super::convert;
+use crate::{
+    error::{error_response, server_error_text},
+    reject::Rejection,
+};
+
+/// Why a request of this dialect failed.
+#[derive(Debug)]
+pub(super) enum ServiceError {
+    /// The engine refused or failed.
+    Engine(engine::Error),
+    /// The request was wrong before the engine saw it.
+    Rejected(Rejection),
+}
+
+impl From<engine::Error> for ServiceError {
+    fn from(error: engine::Error) -> Self {
+        Self::Engine(error)
+    }
+}
+
+impl From<Rejection> for ServiceError {
+    fn from(rejection: Rejection) -> Self {
+        Self::Rejected(rejection)
+    }
+}
+
+impl IntoResponse for ServiceError {
+    fn into_response(self) -> Response {
+        match self {
+            Self::Engine(error) => engine_error_response(&error),
+            Self::Rejected(rejection) => rejection.into_response(),
+        }
+    }
+}
+
+fn engine_error_response(error: &engine::Error) -> Response {
+    let status = match error.kind() {
+        ErrorKind::Invalid { .. } | ErrorKind::Refused => StatusCode::BAD_REQUEST,
+        ErrorKind::NotFound => StatusCode::NOT_FOUND,
+        ErrorKind::Conflict | ErrorKind::SandboxEnded => StatusCode::CONFLICT,
+        ErrorKind::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+        ErrorKind::Busy { .. } => StatusCode::TOO_MANY_REQUESTS,
+        ErrorKind::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
+        ErrorKind::TimedOut => StatusCode::GATEWAY_TIMEOUT,
+        ErrorKind::LaunchFailed | ErrorKind::Internal => StatusCode::INTERNAL_SERVER_ERROR,
+    };
+    let text = match error.kind() {
+        ErrorKind::Invalid { field } => convert::invalid_text(field, error.public()),
+        _ if status.is_server_error() => server_error_text(error),
+        _ => error.public().to_owned(),
+    };
+    let mut response = error_response(status, text);
+    if let ErrorKind::Busy { retry_after_s } = error.kind() {
+        response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(retry_after_s));
+    }
+    response
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::body::to_bytes;
+    use engine::Error;
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    async fn answer(error: impl Into<ServiceError>) -> (u16, Value) {
+        let response = error.into().into_response();
+        let status = response.status().as_u16();
+        let body = to_bytes(response.into_body(), usize::MAX).await.unwrap();
+        (status, serde_json::from_slice(&body).unwrap())
+    }
+
+    #[tokio::test]
+    async fn client_errors_show_their_text() {
+        let cases = [
+            (ErrorKind::NotFound, 404),
+            (ErrorKind::Conflict, 409),
+            (ErrorKind::SandboxEnded, 409),
+            (ErrorKind::TooLarge, 413),
+            (ErrorKind::Refused, 400),
+        ];
+        for (kind, status) in cases {
+            assert_eq!(answer(Error::new(kind, "why")).await, (status, json!({"error": "why"})));
+        }
+        assert_eq!(
+            answer(Rejection::field("code", "is empty")).await,
+            (400, json!({"error": "code: is empty"}))
+        );
+    }
+
+    #[tokio::test]
+    async fn engine_fields_get_their_wire_names() {
+        let error = Error::invalid("memory", "is too small");
+        assert_eq!(answer(error).await, (400, json!({"error": "memory_limit_mb: is too small"})));
+    }
+
+    #[tokio::test]
+    async fn server_errors_never_show_their_cause() {
+        let cause = || std::io::Error::other("/var/lib/secret");
+        for (kind, status) in
+            [(ErrorKind::LaunchFailed, 500), (ErrorKind::Unavailable, 503), (ErrorKind::TimedOut, 504)]
+        {
+            let (got, body) = answer(Error::new(kind, "why").caused_by(cause())).await;
+            assert_eq!((got, body.clone()), (status, json!({"error": "why (request )"})));
+        }
+        assert_eq!(
+            answer(Error::internal(cause())).await,
+            (500, json!({"error": "Internal error (request )"}))
+        );
+    }
+
+    #[test]
+    fn busy_says_when_to_try_again() {
+        let response =
+            ServiceError::from(Error::new(ErrorKind::Busy { retry_after_s: 7 }, "full")).into_response();
+        assert_eq!(response.status(), StatusCode::TOO_MANY_REQUESTS);
+        assert_eq!(response.headers()[header::RETRY_AFTER], "7");
+    }
+}

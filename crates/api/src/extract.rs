@@ -1,0 +1,173 @@
+//! What handlers take from a request: a JSON body, an id of the path, a query. Each refuses with a
+//! [`Rejection`] that names the part, where axum's own extractors would answer in plain text.
+
+use std::{error::Error, str::FromStr, sync::Arc};
+
+use axum::{
+    extract::{FromRef, FromRequest, FromRequestParts, Path, Query, Request},
+    http::{HeaderMap, header, request::Parts},
+};
+use protocol::SandboxId;
+use serde::de::DeserializeOwned;
+
+use crate::{limits::body_read, reject::Rejection, settings::ApiSettings};
+
+/// A JSON body. If the client names a type, it must be JSON; the forms of a web page never are.
+pub(crate) struct JsonBody<T>(pub(crate) T);
+
+impl<T, S> FromRequest<S> for JsonBody<T>
+where
+    T: DeserializeOwned,
+    S: Send + Sync,
+    Arc<ApiSettings>: FromRef<S>,
+{
+    type Rejection = Rejection;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Rejection> {
+        content_type_check(request.headers())?;
+        let bytes_max = Arc::<ApiSettings>::from_ref(state).body_bytes_max;
+        json_parse(&body_read(request, bytes_max).await?).map(Self)
+    }
+}
+
+fn content_type_check(headers: &HeaderMap) -> Result<(), Rejection> {
+    let Some(value) = headers.get(header::CONTENT_TYPE) else { return Ok(()) };
+    let text = String::from_utf8_lossy(value.as_bytes());
+    let essence = text.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    if essence == "application/json" || (essence.starts_with("application/") && essence.ends_with("+json")) {
+        Ok(())
+    } else {
+        Err(Rejection::ContentType(text.into_owned()))
+    }
+}
+
+fn json_parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Rejection> {
+    if body.is_empty() {
+        return Err(Rejection::BodyMissing);
+    }
+    let mut json = serde_json::Deserializer::from_slice(body);
+    let value = serde_path_to_error::deserialize(&mut json).map_err(json_refusal)?;
+    json.end().map_err(Rejection::JsonMalformed)?;
+    Ok(value)
+}
+
+fn json_refusal(error: serde_path_to_error::Error<serde_json::Error>) -> Rejection {
+    let path = error.path().to_string();
+    let cause = error.into_inner();
+    if !cause.is_data() {
+        return Rejection::JsonMalformed(cause);
+    }
+    // The path says where; the place in the text adds nothing.
+    let text = cause.to_string();
+    let place = format!(" at line {} column {}", cause.line(), cause.column());
+    Rejection::JsonShape { path, problem: text.strip_suffix(&place).unwrap_or(&text).to_owned() }
+}
+
+/// The id of a sandbox in the path. A text that is no id is an id that nothing has: 404.
+pub(crate) struct IdPath(pub(crate) SandboxId);
+
+impl<S: Send + Sync> FromRequestParts<S> for IdPath {
+    type Rejection = Rejection;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Rejection> {
+        match Path::<String>::from_request_parts(parts, state).await {
+            Ok(Path(text)) => {
+                SandboxId::from_str(&text).map(Self).map_err(|_| Rejection::SandboxUnknown(text))
+            }
+            Err(_) => Err(Rejection::RouteUnknown(parts.uri.path().to_owned())),
+        }
+    }
+}
+
+/// The query.
+pub(crate) struct QueryParams<T>(pub(crate) T);
+
+impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for QueryParams<T> {
+    type Rejection = Rejection;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Rejection> {
+        let Query(value) = Query::from_request_parts(parts, state).await.map_err(|refused| {
+            Rejection::Query(refused.source().map_or_else(|| refused.body_text(), ToString::to_string))
+        })?;
+        Ok(Self(value))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::http::HeaderValue;
+
+    use super::*;
+
+    #[derive(Debug, serde::Deserialize)]
+    struct File {
+        #[expect(dead_code, reason = "only its type matters")]
+        path: String,
+    }
+
+    #[derive(Debug, serde::Deserialize)]
+    #[serde(expecting = "an object")]
+    struct Body {
+        #[expect(dead_code, reason = "only its type matters")]
+        files: Vec<File>,
+        #[expect(dead_code, reason = "only its type matters")]
+        time_ms: Option<u64>,
+    }
+
+    fn refusal(body: &str) -> String {
+        json_parse::<Body>(body.as_bytes()).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn a_wrong_type_is_named_by_its_path() {
+        assert!(
+            refusal(r#"{"files":[{"path":"a"},{"path":5}]}"#)
+                .starts_with("files[1].path: invalid type: integer")
+        );
+        assert!(refusal(r#"{"files":[],"time_ms":-1}"#).starts_with("time_ms: invalid value"));
+        assert!(
+            refusal(r#"{"files":[],"time_ms":1.5}"#).starts_with("time_ms: invalid type: floating point")
+        );
+        assert_eq!(refusal("{}"), "missing field `files`");
+        assert_eq!(refusal(r#"{"files":[{}]}"#), "files[0]: missing field `path`");
+        assert!(refusal("\"text\"").contains("expected an object"));
+    }
+
+    #[test]
+    fn a_body_that_is_not_json_says_so() {
+        for body in ["{", "{'files':[]}", "files=1", r#"{"files":[]} trailing"#, "{\"files\":[\"\u{1}\"]}"] {
+            assert!(refusal(body).starts_with("the body is not valid JSON"), "{}", refusal(body));
+        }
+        assert!(json_parse::<Body>(b"{\"files\":[{\"path\":\"\xff\"}]}").is_err());
+        assert!(json_parse::<serde_json::Value>("[".repeat(100_000).as_bytes()).is_err());
+        assert_eq!(refusal(""), "the request has no body; send JSON");
+    }
+
+    #[test]
+    fn unknown_fields_are_ignored() {
+        assert!(json_parse::<Body>(br#"{"files":[],"more":{"x":[1]}}"#).is_ok());
+    }
+
+    #[test]
+    fn json_is_accepted_under_its_names_and_without_one() {
+        let check = |value: &'static str| {
+            content_type_check(&HeaderMap::from_iter([(
+                header::CONTENT_TYPE,
+                HeaderValue::from_static(value),
+            )]))
+        };
+        assert!(content_type_check(&HeaderMap::new()).is_ok());
+        for good in ["application/json", "Application/JSON; charset=utf-8", "application/problem+json"] {
+            assert!(check(good).is_ok(), "{good}");
+        }
+        for bad in [
+            "text/plain",
+            "application/x-www-form-urlencoded",
+            "multipart/form-data",
+            "application/jsonx",
+            "",
+        ] {
+            assert!(check(bad).is_err(), "{bad}");
+        }
+    }
+}

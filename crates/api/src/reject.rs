@@ -1,0 +1,112 @@
+//! Requests that are refused before any engine call, each with its status and a text that names the part.
+//!
+//! They answer `{"error": "…"}`. A dialect whose errors look otherwise takes `Result<JsonBody<_>,
+//! Rejection>` and gives it its own shape.
+
+use axum::{
+    extract::Request,
+    http::{Method, StatusCode},
+    response::{IntoResponse, Response},
+};
+
+use crate::error::error_response;
+
+/// Why a request is refused.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Rejection {
+    /// A body of another type than JSON.
+    #[error("Content-Type: the body must be application/json, not {0:?}")]
+    ContentType(String),
+    /// No body where one is needed.
+    #[error("the request has no body; send JSON")]
+    BodyMissing,
+    /// The body is over the limit.
+    #[error("the body is larger than the maximum of {bytes_max} bytes")]
+    BodyTooLarge {
+        /// The limit.
+        bytes_max: usize,
+    },
+    /// The client stopped sending in the middle of the body.
+    #[error("the body did not arrive in time")]
+    BodyTimedOut,
+    /// The connection or its framing broke in the middle of the body.
+    #[error("the body could not be read to its end")]
+    BodyBroken(#[source] axum::Error),
+    /// The body is not JSON.
+    #[error("the body is not valid JSON: {0}")]
+    JsonMalformed(#[source] serde_json::Error),
+    /// The body is JSON, but not of this request's shape. The path is `.` for the whole body.
+    #[error("{}{problem}", if path == "." { String::new() } else { format!("{path}: ") })]
+    JsonShape {
+        /// Where in the JSON: `files[2].path`.
+        path: String,
+        /// What is wrong there.
+        problem: String,
+    },
+    /// A query parameter can't be read.
+    #[error("query: {0}")]
+    Query(String),
+    /// A value is of the right type and out of its range.
+    #[error("{field}: {problem}")]
+    Field {
+        /// The field's name on the wire: `files[2].path`.
+        field: String,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// The path's id is none, so nothing can have it.
+    #[error("Sandbox {0} not found")]
+    SandboxUnknown(String),
+    /// No route has this path.
+    #[error("there is no {0}; see /openapi.json")]
+    RouteUnknown(String),
+    /// The path exists, with other methods.
+    #[error("{0} is not allowed here; see the Allow header")]
+    MethodNotAllowed(Method),
+    /// See `origin.rs`.
+    #[error("Host: {0:?} is not a name of this server; add it to the allowed hosts if it should be")]
+    Host(String),
+    /// See `origin.rs`.
+    #[error("Origin: {0:?} is another site, which may not do this")]
+    Origin(String),
+}
+
+impl Rejection {
+    /// A field out of its range.
+    pub(crate) fn field(field: impl Into<String>, problem: impl ToString) -> Self {
+        Self::Field { field: field.into(), problem: problem.to_string() }
+    }
+
+    fn status(&self) -> StatusCode {
+        match self {
+            Self::ContentType(_)
+            | Self::BodyMissing
+            | Self::BodyBroken(_)
+            | Self::JsonMalformed(_)
+            | Self::JsonShape { .. }
+            | Self::Query(_)
+            | Self::Field { .. } => StatusCode::BAD_REQUEST,
+            Self::Host(_) | Self::Origin(_) => StatusCode::FORBIDDEN,
+            Self::SandboxUnknown(_) | Self::RouteUnknown(_) => StatusCode::NOT_FOUND,
+            Self::MethodNotAllowed(_) => StatusCode::METHOD_NOT_ALLOWED,
+            Self::BodyTimedOut => StatusCode::REQUEST_TIMEOUT,
+            Self::BodyTooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
+        }
+    }
+}
+
+impl IntoResponse for Rejection {
+    fn into_response(self) -> Response {
+        error_response(self.status(), self.to_string())
+    }
+}
+
+/// Answers a path that no route has.
+pub(crate) async fn route_unknown(request: Request) -> Rejection {
+    Rejection::RouteUnknown(request.uri().path().to_owned())
+}
+
+/// Answers a method that a route does not have. The router adds the `Allow` header.
+pub(crate) async fn method_not_allowed(method: Method) -> Rejection {
+    Rejection::MethodNotAllowed(method)
+}

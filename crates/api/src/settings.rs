@@ -1,0 +1,18 @@
+//! What the operator sets of the HTTP side. Where the values come from (file, environment, command line) is
+//! the program's business.
+
+/// Settings of the HTTP side.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ApiSettings {
+    /// The largest request body in bytes; a larger one is answered with 413.
+    pub body_bytes_max: usize,
+    /// Names that this server is called by in a `Host` header besides the loopback ones: `atoll.example.org`
+    /// for any port, `10.0.0.5:8080` for one port only.
+    pub hosts_allowed: Vec<String>,
+}
+
+impl Default for ApiSettings {
+    fn default() -> Self {
+        Self { body_bytes_max: 64 << 20, hosts_allowed: Vec::new() }
+    }
+}

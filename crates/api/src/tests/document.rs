@@ -1,0 +1,70 @@
+//! The OpenAPI document against the real routes, and against the copy in the repository.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::Path,
+};
+
+use crate::{openapi, routes};
+
+/// The routes that the router really has, read from its debug output: axum offers no list of them.
+fn routes_served(router: &str) -> BTreeMap<String, BTreeSet<&'static str>> {
+    const METHODS: [&str; 8] = ["get", "head", "delete", "options", "patch", "post", "put", "trace"];
+    let (routes, node) = router.split_once("node: Node").unwrap();
+    let path_of = |id: &str| {
+        let (_, rest) = node.split_once(&format!("{id}: \"")).unwrap();
+        rest.split_once('"').unwrap().0.to_owned()
+    };
+    let entries = routes.split("RouteId(").skip(1);
+    entries
+        .map(|entry| {
+            let id = format!("RouteId({})", entry.split_once(')').unwrap().0);
+            assert!(entry.contains("MethodRouter {"), "axum's debug output has changed: {entry}");
+            let has = |method: &&str| entry.contains(&format!(" {method}: BoxedHandler"));
+            (path_of(&id), METHODS.into_iter().filter(has).collect())
+        })
+        .collect()
+}
+
+#[test]
+fn every_route_is_in_the_document() {
+    let (router, document) = routes().split_for_parts();
+    let document = serde_json::to_value(&document).unwrap();
+    let documented = document["paths"].as_object().unwrap().iter().map(|(path, item)| {
+        let methods: BTreeSet<&str> = item.as_object().unwrap().keys().map(String::as_str).collect();
+        (path.clone(), methods)
+    });
+    let documented: BTreeMap<String, BTreeSet<&str>> = documented.collect();
+    assert_eq!(routes_served(&format!("{router:?}")), documented);
+    assert_eq!(documented["/sandbox"], BTreeSet::from(["get", "post"]));
+}
+
+#[test]
+fn every_operation_says_how_it_can_end() {
+    let document = serde_json::to_value(routes().into_openapi()).unwrap();
+    for (path, item) in document["paths"].as_object().unwrap() {
+        for (method, operation) in item.as_object().unwrap() {
+            let responses = operation["responses"].as_object().unwrap();
+            let has = |status: &str| responses.contains_key(status);
+            assert!(has("200") || has("204"), "{method} {path}");
+            assert_eq!(path.contains("{id}"), has("404"), "{method} {path}");
+            assert_eq!(operation.get("requestBody").is_some(), has("400") && has("413"), "{method} {path}");
+            assert!(operation["summary"].is_string(), "{method} {path}");
+        }
+    }
+}
+
+#[test]
+fn the_document_in_the_repository_is_the_generated_one() {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("openapi.json");
+    let generated = openapi::json(&routes().into_openapi());
+    if std::env::var_os("UPDATE_OPENAPI").is_some_and(|value| value == "1") {
+        std::fs::write(&file, &generated).unwrap();
+    }
+    let kept = std::fs::read_to_string(&file).unwrap_or_default();
+    assert!(
+        kept == generated,
+        "crates/api/openapi.json is not what the code generates; if the change is meant, run: \
+         UPDATE_OPENAPI=1 cargo test -p api the_document_in_the_repository"
+    );
+}

@@ -1,0 +1,118 @@
+//! Frames over a socket, as values.
+
+use bytes::{Bytes, BytesMut};
+use protocol::{
+    agent::{Event, Failure, Request},
+    frame::{self, FrameError, HEADER_BYTES, Header, Kind},
+};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::UnixStream,
+};
+
+/// Why a conversation ended early.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum AgentError {
+    /// The agent is gone, and the sandbox with it.
+    #[error("the connection to the agent broke")]
+    Gone(#[source] std::io::Error),
+    /// What came is not a frame, or not one that fits here.
+    #[error("the agent does not keep to the protocol")]
+    Protocol(#[source] FrameError),
+    /// The agent answered what was not asked.
+    #[error("the agent answered {0:?}")]
+    Unexpected(Event),
+    /// The agent could not do it.
+    #[error("{}", .0.message)]
+    Failed(Failure),
+}
+
+impl From<FrameError> for AgentError {
+    fn from(error: FrameError) -> Self {
+        Self::Protocol(error)
+    }
+}
+
+impl From<std::io::Error> for AgentError {
+    fn from(error: std::io::Error) -> Self {
+        Self::Gone(error)
+    }
+}
+
+/// One frame from the agent.
+#[derive(Debug)]
+pub(crate) enum Incoming {
+    /// An answer.
+    Event(Event),
+    /// Standard output, or the content of a file.
+    Output(Bytes),
+    /// Standard error.
+    ErrorOutput(Bytes),
+}
+
+/// How much is read from the socket at once.
+const READ_BYTES: usize = 64 << 10;
+
+/// One connection. Requests may be sent before the last is answered.
+#[derive(Debug)]
+pub(crate) struct Connection {
+    socket: UnixStream,
+    received: BytesMut,
+}
+
+impl Connection {
+    pub(crate) fn new(socket: UnixStream) -> Self {
+        Self { socket, received: BytesMut::new() }
+    }
+
+    /// Sends requests and what belongs to them, put together as frames.
+    pub(crate) async fn send(&mut self, frames: &[u8]) -> Result<(), AgentError> {
+        Ok(self.socket.write_all(frames).await?)
+    }
+
+    /// The next frame.
+    pub(crate) async fn next(&mut self) -> Result<Incoming, AgentError> {
+        let header = loop {
+            if let Some(bytes) = self.received.first_chunk::<HEADER_BYTES>() {
+                break Header::decode(*bytes)?;
+            }
+            self.read_more(HEADER_BYTES).await?;
+        };
+        let whole = HEADER_BYTES + header.payload_bytes;
+        while self.received.len() < whole {
+            self.read_more(whole).await?;
+        }
+        let payload = self.received.split_to(whole).freeze().split_off(HEADER_BYTES);
+        match header.kind {
+            Kind::Message => Ok(Incoming::Event(frame::decode_message(&payload)?)),
+            Kind::Output => Ok(Incoming::Output(payload)),
+            Kind::ErrorOutput => Ok(Incoming::ErrorOutput(payload)),
+            Kind::Input | Kind::InputEnd => Err(FrameError::UnknownKind(header.kind as u8).into()),
+        }
+    }
+
+    /// The next answer where no output can come.
+    pub(crate) async fn answer(&mut self) -> Result<Event, AgentError> {
+        match self.next().await? {
+            Incoming::Event(Event::Failed(failure)) => Err(AgentError::Failed(failure)),
+            Incoming::Event(event) => Ok(event),
+            Incoming::Output(_) | Incoming::ErrorOutput(_) => {
+                Err(FrameError::UnknownKind(Kind::Output as u8).into())
+            }
+        }
+    }
+
+    async fn read_more(&mut self, wanted: usize) -> Result<(), AgentError> {
+        self.received.reserve(wanted.saturating_sub(self.received.len()).max(READ_BYTES));
+        if self.socket.read_buf(&mut self.received).await? == 0 {
+            return Err(AgentError::Gone(std::io::ErrorKind::UnexpectedEof.into()));
+        }
+        Ok(())
+    }
+}
+
+/// Appends a request to frames that are being put together.
+pub(crate) fn push_request(frames: &mut Vec<u8>, request: &Request) -> Result<(), AgentError> {
+    frames.extend(frame::encode_message(request)?);
+    Ok(())
+}

@@ -1,0 +1,117 @@
+//! What the engine says to agents: write these files, run this, does this port answer.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use protocol::{
+    agent::{Event, ExecEnd, ExecSpec, Request},
+    frame::{self, Kind, STREAM_BYTES},
+};
+
+use super::connection::{AgentError, Connection, Incoming, push_request};
+use crate::program::ProgramFile;
+
+/// An exec that has ended, with what it wrote.
+#[derive(Debug)]
+pub(crate) struct ExecOutput {
+    pub(crate) stdout: Vec<u8>,
+    pub(crate) stderr: Vec<u8>,
+    pub(crate) end: ExecEnd,
+}
+
+/// Writes files. The requests go out as they are put together and are answered in order.
+pub(crate) async fn files_write(connection: &mut Connection, files: &[ProgramFile]) -> Result<(), AgentError> {
+    let mut frames = Vec::new();
+    for file in files {
+        let mode = if file.executable { 0o755 } else { 0o644 };
+        push_request(&mut frames, &Request::FileWrite { path: file.path.clone(), mode })?;
+        for piece in file.content.chunks(STREAM_BYTES) {
+            frames.extend(frame::encode(Kind::Input, piece)?);
+            if frames.len() >= STREAM_BYTES {
+                connection.send(&frames).await?;
+                frames.clear();
+            }
+        }
+        frames.extend(frame::encode(Kind::InputEnd, &[])?);
+    }
+    connection.send(&frames).await?;
+    let mut failed = None;
+    for _ in files {
+        match connection.answer().await {
+            Ok(Event::Done) => {}
+            Ok(event) => return Err(AgentError::Unexpected(event)),
+            Err(error @ AgentError::Failed(_)) => failed = failed.or(Some(error)),
+            Err(error) => return Err(error),
+        }
+    }
+    failed.map_or(Ok(()), Err)
+}
+
+/// What an exec does next.
+#[derive(Debug)]
+pub(crate) enum ExecEvent {
+    /// It wrote to standard output.
+    Stdout(Bytes),
+    /// It wrote to standard error.
+    Stderr(Bytes),
+    /// It has ended.
+    Ended(ExecEnd),
+}
+
+/// Starts an exec; [`exec_next`] tells what it does.
+pub(crate) async fn exec_start(connection: &mut Connection, spec: ExecSpec) -> Result<(), AgentError> {
+    let mut frames = Vec::new();
+    push_request(&mut frames, &Request::ExecStart(spec))?;
+    connection.send(&frames).await
+}
+
+/// Waits for what the started exec does next. While nobody waits, the program can't write without bound:
+/// the connection fills up, and with it the program's pipe.
+pub(crate) async fn exec_next(connection: &mut Connection) -> Result<ExecEvent, AgentError> {
+    loop {
+        return match connection.next().await? {
+            Incoming::Output(bytes) => Ok(ExecEvent::Stdout(bytes)),
+            Incoming::ErrorOutput(bytes) => Ok(ExecEvent::Stderr(bytes)),
+            Incoming::Event(Event::ExecStarted { .. }) => continue,
+            Incoming::Event(Event::ExecEnded(end)) => Ok(ExecEvent::Ended(end)),
+            Incoming::Event(Event::Failed(failure)) => Err(AgentError::Failed(failure)),
+            Incoming::Event(event) => Err(AgentError::Unexpected(event)),
+        };
+    }
+}
+
+/// Runs an exec to its end and keeps what it writes. An agent that sends more than it was told to is cut off.
+pub(crate) async fn exec_collect(
+    connection: &mut Connection,
+    spec: ExecSpec,
+    output_bytes_max: u64,
+) -> Result<ExecOutput, AgentError> {
+    let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
+    let room = usize::try_from(output_bytes_max).unwrap_or(usize::MAX);
+    exec_start(connection, spec).await?;
+    loop {
+        let (into, bytes) = match exec_next(connection).await? {
+            ExecEvent::Stdout(bytes) => (&mut stdout, bytes),
+            ExecEvent::Stderr(bytes) => (&mut stderr, bytes),
+            ExecEvent::Ended(end) => return Ok(ExecOutput { stdout, stderr, end }),
+        };
+        let taken = bytes.len().min(room.saturating_sub(into.len()));
+        into.extend_from_slice(&bytes[..taken]);
+    }
+}
+
+/// How long a connection inside the sandbox may take to be refused or accepted.
+const DIAL_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Whether something listens on a port inside.
+pub(crate) async fn port_answers(connection: &mut Connection, port: u16) -> Result<bool, AgentError> {
+    let mut frames = Vec::new();
+    push_request(&mut frames, &Request::PortDial { port })?;
+    connection.send(&frames).await?;
+    match tokio::time::timeout(DIAL_TIMEOUT, connection.answer()).await {
+        Ok(Ok(Event::Done)) => Ok(true),
+        Ok(Ok(event)) => Err(AgentError::Unexpected(event)),
+        Ok(Err(AgentError::Failed(_))) | Err(_) => Ok(false),
+        Ok(Err(error)) => Err(error),
+    }
+}

@@ -1,0 +1,10 @@
+//! Conversations with a sandbox's agent, over one connection each.
+//!
+//! Nothing that comes from there is believed: lengths are bounded by the frames, output by the caller, and
+//! a conversation that makes no sense ends in [`AgentError`].
+
+mod connection;
+mod exec;
+
+pub(crate) use connection::{AgentError, Connection};
+pub(crate) use exec::{ExecEvent, ExecOutput, exec_collect, exec_next, exec_start, files_write, port_answers};

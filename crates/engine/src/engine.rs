@@ -1,0 +1,259 @@
+//! The engine's face: what dialects call. Each call finds the sandbox's task and asks it.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use protocol::SandboxId;
+use store::{Batch, Counter, SandboxRecord, Store};
+use tokio::sync::{Semaphore, mpsc, oneshot};
+
+use crate::{
+    Caller, Error, ErrorKind, Result, Runtime, Sandbox, SandboxSpec, Settings,
+    log::LogLine,
+    program::{CommandSpec, Job, Mode, OutputPiece, ProgramFile, ProgramResult},
+    reconcile,
+    runtime::Exited,
+    sandbox::{Admitted, Command, Handle, Task, admit, event, task_start, view_of},
+};
+
+/// Everything that sandboxes' tasks share.
+pub(crate) struct Inner {
+    pub(crate) settings: Settings,
+    pub(crate) store: Store,
+    pub(crate) runtime: Arc<dyn Runtime>,
+    /// Permits to run.
+    pub(crate) running: Arc<Semaphore>,
+    /// The way to each sandbox's task. Locked for a look or a change only, never across an await.
+    registry: Mutex<HashMap<SandboxId, Handle>>,
+}
+
+/// The engine. Clones are the same engine.
+#[derive(Clone)]
+pub struct Engine {
+    inner: Arc<Inner>,
+}
+
+impl Engine {
+    /// Starts the engine: records and what the runtime has are brought to agree, then every record gets its
+    /// task. `exits` are the runtime's sandboxes that end by themselves.
+    ///
+    /// # Errors
+    /// When the store or the runtime can't be read.
+    pub async fn start(
+        settings: Settings,
+        store: Store,
+        runtime: Arc<dyn Runtime>,
+        exits: mpsc::UnboundedReceiver<Exited>,
+    ) -> Result<Self> {
+        let records = reconcile::reconcile(&store, runtime.as_ref(), &settings).await?;
+        let inner = Arc::new(Inner {
+            running: Arc::new(Semaphore::new(settings.running_max)),
+            settings,
+            store,
+            runtime,
+            registry: Mutex::new(HashMap::new()),
+        });
+        for record in records {
+            let (id, engine) = (record.id, Arc::clone(&inner));
+            let handle = task_start(Task { engine, record, job: None });
+            inner.registry_insert(id, handle);
+        }
+        tokio::spawn(exits_pass(Arc::clone(&inner), exits));
+        Ok(Self { inner })
+    }
+
+    /// The settings in force.
+    #[must_use]
+    pub fn settings(&self) -> &Settings {
+        &self.inner.settings
+    }
+
+    /// Makes a sandbox. It is launched when something is run in it.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Invalid`], [`ErrorKind::Busy`].
+    pub async fn sandbox_create(&self, caller: &Caller, spec: SandboxSpec) -> Result<Sandbox> {
+        let Admitted { record, program } = self.admit(caller, spec)?;
+        let view = view_of(&record);
+        let body = program.as_ref().map(postcard::to_stdvec).transpose().map_err(Error::internal)?;
+        let batch = Batch::new()
+            .sandbox_insert(record.clone(), body)
+            .event_append(event(&record, "created", &caller.owner))
+            .counter_add(Counter::SandboxesCreated, 1);
+        self.inner.store.apply(batch).await.map_err(Error::internal)?;
+        self.task_start(Task { engine: Arc::clone(&self.inner), record, job: None });
+        Ok(view)
+    }
+
+    /// A sandbox as it is now.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotFound`].
+    pub async fn sandbox_get(&self, caller: &Caller, id: SandboxId) -> Result<Sandbox> {
+        let handle = self.handle(caller, id)?;
+        let view = handle.view.borrow().clone();
+        Ok(view)
+    }
+
+    /// Every sandbox that the caller may see, the newest first.
+    ///
+    /// # Errors
+    /// None at present.
+    pub async fn sandbox_list(&self, caller: &Caller) -> Result<Vec<Sandbox>> {
+        let mut sandboxes: Vec<Sandbox> = self
+            .inner
+            .registry()
+            .values()
+            .map(|handle| handle.view.borrow().clone())
+            .filter(|sandbox| sees(caller, sandbox))
+            .collect();
+        sandboxes.sort_by(|a, b| b.created_at.cmp(&a.created_at).then(b.id.cmp(&a.id)));
+        Ok(sandboxes)
+    }
+
+    /// Ends a sandbox and removes everything of it.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotFound`].
+    pub async fn sandbox_delete(&self, caller: &Caller, id: SandboxId) -> Result<()> {
+        let by = caller.owner.clone();
+        self.handle(caller, id)?.ask(id, |reply| Command::Delete { by, reply }).await?
+    }
+
+    /// Runs a sandbox's program: to its end, or until it is up if it is persistent. Runs of one sandbox
+    /// follow each other.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotFound`], [`ErrorKind::Busy`], [`ErrorKind::LaunchFailed`], [`ErrorKind::SandboxEnded`].
+    /// A program that fails, or is ended at a limit, is a result and no error.
+    pub async fn program_run(&self, caller: &Caller, id: SandboxId) -> Result<ProgramResult> {
+        self.handle(caller, id)?.ask(id, |reply| Command::Run { reply }).await?
+    }
+
+    /// Runs a program in a fresh sandbox of which nothing is kept. Goes on to its end if the caller goes away.
+    ///
+    /// # Errors
+    /// Those of [`Self::sandbox_create`] and [`Self::program_run`].
+    pub async fn program_run_once(&self, caller: &Caller, spec: SandboxSpec) -> Result<ProgramResult> {
+        let Admitted { record, program } = self.admit(caller, spec)?;
+        let Some(program) = program.filter(|program| program.mode == Mode::Oneshot) else {
+            return Err(Error::invalid("mode", "a program that nothing is kept of must be one-shot"));
+        };
+        self.job_run_once(record, Job::program(&program)?).await
+    }
+
+    /// Runs a command in a fresh sandbox of which nothing is kept; what it writes goes to `output` as it
+    /// comes, at the speed of whoever receives it. The result has no output but lines about limits.
+    ///
+    /// # Errors
+    /// Those of [`Self::sandbox_create`] and [`Self::program_run`].
+    pub async fn command_run_once(
+        &self,
+        caller: &Caller,
+        spec: SandboxSpec,
+        command: CommandSpec,
+        output: mpsc::Sender<OutputPiece>,
+    ) -> Result<ProgramResult> {
+        let Admitted { record, .. } = self.admit(caller, spec)?;
+        self.job_run_once(record, Job::command(command, output)).await
+    }
+
+    /// As [`Self::program_run_once`], with the program's output as it comes.
+    ///
+    /// # Errors
+    /// Those of [`Self::sandbox_create`] and [`Self::program_run`].
+    pub async fn program_run_streamed(
+        &self,
+        caller: &Caller,
+        spec: SandboxSpec,
+        output: mpsc::Sender<OutputPiece>,
+    ) -> Result<ProgramResult> {
+        let Admitted { record, program } = self.admit(caller, spec)?;
+        let Some(program) = program else {
+            return Err(Error::invalid("code", "there is no program to run"));
+        };
+        self.job_run_once(record, Job { stream: Some(output), ..Job::program(&program)? }).await
+    }
+
+    async fn job_run_once(&self, mut record: SandboxRecord, job: Job) -> Result<ProgramResult> {
+        record.ephemeral = true;
+        let id = record.id;
+        // The intent is on record before anything is launched: what a crash leaves over is found by it.
+        let batch =
+            Batch::new().sandbox_insert(record.clone(), None).counter_add(Counter::SandboxesCreated, 1);
+        self.inner.store.apply(batch).await.map_err(Error::internal)?;
+        let handle = self.task_start(Task { engine: Arc::clone(&self.inner), record, job: Some(job) });
+        handle.ask(id, |reply: oneshot::Sender<_>| Command::Run { reply }).await?
+    }
+
+    /// Puts files into a sandbox: for the runs to come, and at once if it runs.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotFound`], [`ErrorKind::Refused`] with what the file system said.
+    pub async fn files_write(&self, caller: &Caller, id: SandboxId, files: Vec<ProgramFile>) -> Result<()> {
+        self.handle(caller, id)?.ask(id, |reply| Command::FilesWrite { files, reply }).await?
+    }
+
+    /// The latest lines that a sandbox's program wrote, oldest first.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotFound`].
+    pub async fn log_tail(&self, caller: &Caller, id: SandboxId, lines: usize) -> Result<Vec<LogLine>> {
+        self.handle(caller, id)?.ask(id, |reply| Command::LogTail { lines, reply }).await
+    }
+
+    fn admit(&self, caller: &Caller, spec: SandboxSpec) -> Result<Admitted> {
+        let admitted = admit(caller, spec, &self.inner.settings)?;
+        let most = self.inner.settings.sandboxes_max;
+        if self.inner.registry().len() >= most {
+            let text = format!("Too many sandboxes (at most {most}); delete some or wait for their leases to end");
+            return Err(Error::new(ErrorKind::Busy { retry_after_s: 5 }, text));
+        }
+        Ok(admitted)
+    }
+
+    fn task_start(&self, task: Task) -> Handle {
+        let id = task.record.id;
+        let handle = task_start(task);
+        self.inner.registry_insert(id, handle.clone());
+        handle
+    }
+
+    /// The way to a sandbox, if the caller may know of it.
+    fn handle(&self, caller: &Caller, id: SandboxId) -> Result<Handle> {
+        let found = self.inner.registry().get(&id).cloned();
+        found
+            .filter(|handle| sees(caller, &handle.view.borrow()))
+            .ok_or_else(|| Error::sandbox_not_found(id))
+    }
+}
+
+fn sees(caller: &Caller, sandbox: &Sandbox) -> bool {
+    caller.administrator || caller.owner == sandbox.owner
+}
+
+impl Inner {
+    fn registry(&self) -> std::sync::MutexGuard<'_, HashMap<SandboxId, Handle>> {
+        self.registry.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn registry_insert(&self, id: SandboxId, handle: Handle) {
+        self.registry().insert(id, handle);
+    }
+
+    pub(crate) fn registry_remove(&self, id: SandboxId) {
+        self.registry().remove(&id);
+    }
+}
+
+/// Hands ends of sandboxes to their tasks.
+async fn exits_pass(engine: Arc<Inner>, mut exits: mpsc::UnboundedReceiver<Exited>) {
+    while let Some(exit) = exits.recv().await {
+        tracing::debug!(sandbox = %exit.sandbox, stats = ?exit.stats, "the sandbox ended by itself");
+        if let Some(handle) = engine.registry().get(&exit.sandbox) {
+            let _ = handle.commands.send(Command::Exited);
+        }
+    }
+}

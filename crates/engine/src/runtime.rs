@@ -1,0 +1,58 @@
+//! What the engine needs of whatever runs sandboxes. The native one is in [`crate::NativeRuntime`].
+
+use async_trait::async_trait;
+use protocol::{
+    SandboxId,
+    launcher::{LaunchSpec, Stats},
+};
+use tokio::net::UnixStream;
+
+/// Why a runtime could not do something.
+#[derive(Debug, thiserror::Error)]
+pub enum RuntimeError {
+    /// A step failed; nothing was left half done.
+    #[error("{step}")]
+    Step {
+        /// The step, with what it was done on.
+        step: String,
+        /// The error number of errno(3), or 0.
+        errno: i32,
+    },
+    /// The sandbox has no agent to talk to: it has ended.
+    #[error("the sandbox's agent can't be reached")]
+    AgentGone(#[source] std::io::Error),
+    /// The runtime itself is out of order.
+    #[error("the runtime is out of order")]
+    Broken(#[source] Box<dyn std::error::Error + Send + Sync>),
+}
+
+/// A sandbox ended that the engine did not end.
+#[derive(Clone, Copy, Debug)]
+pub struct Exited {
+    /// Which.
+    pub sandbox: SandboxId,
+    /// The last it used.
+    pub stats: Stats,
+}
+
+/// Runs sandboxes.
+#[async_trait]
+pub trait Runtime: Send + Sync + 'static {
+    /// Starts a sandbox; its layer is made if it has none. Done when the agent is being executed.
+    async fn launch(&self, spec: LaunchSpec) -> Result<(), RuntimeError>;
+
+    /// Kills all of a sandbox and keeps its layer. Done when nothing of it runs; also if nothing did.
+    async fn kill(&self, sandbox: SandboxId) -> Result<Stats, RuntimeError>;
+
+    /// Kills all of a sandbox and removes its layer.
+    async fn remove(&self, sandbox: SandboxId) -> Result<Stats, RuntimeError>;
+
+    /// What a sandbox uses now.
+    async fn stats(&self, sandbox: SandboxId) -> Result<Stats, RuntimeError>;
+
+    /// Sandboxes that run, and sandboxes that have a layer.
+    async fn inventory(&self) -> Result<(Vec<SandboxId>, Vec<SandboxId>), RuntimeError>;
+
+    /// A new connection to a sandbox's agent.
+    async fn agent_connect(&self, sandbox: SandboxId) -> Result<UnixStream, RuntimeError>;
+}

@@ -1,0 +1,228 @@
+//! One run of a program, from launch to result. It is a task of its own, so that the sandbox's task stays
+//! free to be asked things, or to end the run.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use protocol::{
+    SandboxId,
+    agent::{ExecSpec, ExitStatus},
+    launcher::{LaunchSpec, Stats},
+    limits::Limits,
+};
+use tokio::sync::oneshot;
+
+use crate::{
+    Error, ErrorKind, Result, Runtime, RuntimeError,
+    agent::{self, AgentError, Connection, ExecEvent, ExecOutput},
+    log::LogStream,
+    program::{
+        DEV_SERVER_PORT, Job, LimitHit, Mode, ProgramResult, RunContext, Setup, not_started, result_of,
+        sandbox_ended, set_up,
+    },
+};
+
+/// Everything that a run needs to know.
+pub(super) struct Run {
+    pub(super) runtime: Arc<dyn Runtime>,
+    pub(super) sandbox: SandboxId,
+    pub(super) launch: LaunchSpec,
+    pub(super) env: Vec<(String, String)>,
+    pub(super) job: Job,
+    pub(super) output_bytes_max: u64,
+}
+
+/// How a run ended. The sandbox may still have processes; whoever gets this ends them.
+pub(super) enum Outcome {
+    /// The program, or its set-up, ended.
+    Ended(ProgramResult),
+    /// The agent went away in the middle: what the kernel counted says why.
+    AgentGone {
+        /// When the run started.
+        wall: Duration,
+        error: Error,
+    },
+    /// It could not be launched.
+    NotLaunched(RuntimeError),
+}
+
+/// How much longer than a program's own time limit the whole run may take, before its sandbox is taken for
+/// stuck: the agent ends programs by itself at their limit.
+const GRACE: Duration = Duration::from_secs(10);
+
+/// How long a persistent program without a server has to show that it does not end at once.
+const SETTLE: Duration = Duration::from_millis(500);
+
+/// How long to wait between looks whether a server is up.
+const POLL: Duration = Duration::from_millis(25);
+
+impl Run {
+    /// Runs to the end. `running` is told as soon as a persistent program is up.
+    pub(super) async fn to_outcome(self, running: oneshot::Sender<ProgramResult>) -> Outcome {
+        let started = Instant::now();
+        if let Err(error) = self.runtime.launch(self.launch.clone()).await {
+            return Outcome::NotLaunched(error);
+        }
+        match self.in_sandbox(started, running).await {
+            Ok(result) => Outcome::Ended(result),
+            Err(error) => Outcome::AgentGone { wall: started.elapsed(), error },
+        }
+    }
+
+    async fn in_sandbox(
+        &self,
+        started: Instant,
+        running: oneshot::Sender<ProgramResult>,
+    ) -> Result<ProgramResult> {
+        let context = RunContext {
+            env: &self.env,
+            timeout: self.job.timeout,
+            output_bytes_max: self.output_bytes_max,
+        };
+        let deadline = self.job.timeout + GRACE;
+        let mut connection = self.connect().await?;
+        let set_up = set_up(&mut connection, &self.job.plan, &context, started);
+        match tokio::time::timeout(deadline, set_up).await {
+            Ok(Ok(Setup::Ready)) => {}
+            Ok(Ok(Setup::Ended(result))) => return Ok(result),
+            Ok(Err(error)) => return Err(error),
+            Err(_) => return Ok(self.out_of_time(started, "")),
+        }
+        if self.job.mode == Mode::Persistent {
+            return self.persistent(&mut connection, &context, started, running).await;
+        }
+        let left = context.timeout.saturating_sub(started.elapsed());
+        let spec = context.exec_spec(&self.job.plan.main, Some(left))?;
+        let run = async {
+            match &self.job.stream {
+                Some(_) => self.follow(&mut connection, spec, started).await,
+                None => match agent::exec_collect(&mut connection, spec, self.output_bytes_max).await {
+                    Ok(output) => Ok(result_of(output, started, self.job.timeout)),
+                    Err(AgentError::Failed(failure)) => Ok(not_started(&failure.message, started)),
+                    Err(error) => Err(sandbox_ended(error)),
+                },
+            }
+        };
+        match tokio::time::timeout(deadline, run).await {
+            Ok(result) => result,
+            Err(_) => Ok(self.out_of_time(started, "")),
+        }
+    }
+
+    /// Runs a program that stays: without a time limit once it is up.
+    async fn persistent(
+        &self,
+        connection: &mut Connection,
+        context: &RunContext<'_>,
+        started: Instant,
+        running: oneshot::Sender<ProgramResult>,
+    ) -> Result<ProgramResult> {
+        let spec = context.exec_spec(&self.job.plan.main, None)?;
+        let program = self.follow(connection, spec, started);
+        tokio::pin!(program);
+        tokio::select! {
+            ended = &mut program => return ended,
+            up = self.up(started) => if !up? {
+                return Ok(self.out_of_time(started, &format!(": nothing listens on port {DEV_SERVER_PORT}")));
+            },
+        }
+        // Whoever asked may have gone; the program goes on all the same.
+        let _ = running.send(ProgramResult { status: None, ..empty(started) });
+        program.await
+    }
+
+    /// Runs an exec, its output going where the job says.
+    async fn follow(
+        &self,
+        connection: &mut Connection,
+        mut spec: ExecSpec,
+        started: Instant,
+    ) -> Result<ProgramResult> {
+        // Everything is passed on, at the speed of whoever reads.
+        spec.output_bytes_max = None;
+        let mut next = match agent::exec_start(connection, spec).await {
+            Ok(()) => agent::exec_next(connection).await,
+            Err(error) => Err(error),
+        };
+        loop {
+            let piece = match next {
+                Ok(ExecEvent::Stdout(bytes)) => (LogStream::Stdout, bytes),
+                Ok(ExecEvent::Stderr(bytes)) => (LogStream::Stderr, bytes),
+                Ok(ExecEvent::Ended(end)) => {
+                    let output = ExecOutput { stdout: Vec::new(), stderr: Vec::new(), end };
+                    return Ok(result_of(output, started, self.job.timeout));
+                }
+                Err(AgentError::Failed(failure)) => return Ok(not_started(&failure.message, started)),
+                Err(error) => return Err(sandbox_ended(error)),
+            };
+            if let Some(stream) = &self.job.stream {
+                // A reader that is gone misses it; the program goes on.
+                let _ = stream.send(piece).await;
+            }
+            next = agent::exec_next(connection).await;
+        }
+    }
+
+    /// Waits until the program is up: its server answers, or it has not ended at once. `false` if its time is
+    /// over before that.
+    async fn up(&self, started: Instant) -> Result<bool> {
+        if !self.job.dev_server {
+            tokio::time::sleep(SETTLE.min(self.job.timeout)).await;
+            return Ok(true);
+        }
+        while started.elapsed() < self.job.timeout {
+            let mut connection = self.connect().await?;
+            if agent::port_answers(&mut connection, DEV_SERVER_PORT).await.map_err(sandbox_ended)? {
+                return Ok(true);
+            }
+            tokio::time::sleep(POLL).await;
+        }
+        Ok(false)
+    }
+
+    async fn connect(&self) -> Result<Connection> {
+        let socket = self.runtime.agent_connect(self.sandbox).await;
+        socket.map(Connection::new).map_err(|error| {
+            Error::new(ErrorKind::SandboxEnded, "The sandbox ended while the request ran").caused_by(error)
+        })
+    }
+
+    /// The result of a run that was not over in time.
+    fn out_of_time(&self, started: Instant, why: &str) -> ProgramResult {
+        let mut result = ProgramResult { status: Some(ExitStatus::Signaled(9)), ..empty(started) };
+        let limit_ms = self.job.timeout.as_millis();
+        result.limit_note(LimitHit::Timeout, &format!("Execution timed out (limit {limit_ms} ms){why}"));
+        result
+    }
+}
+
+fn empty(started: Instant) -> ProgramResult {
+    ProgramResult {
+        status: None,
+        stdout: Vec::new(),
+        stderr: Vec::new(),
+        wall: started.elapsed(),
+        limits_hit: Vec::new(),
+    }
+}
+
+/// How near to its limit a layer has to be to be called full: the last blocks of it can't be used up.
+const DISK_FULL_PER_MILLE: u64 = 970;
+
+/// Adds the limits that only the kernel knows of.
+pub(super) fn limits_note(result: &mut ProgramResult, before: &Stats, after: &Stats, limits: &Limits) {
+    if after.oom_kills > before.oom_kills {
+        let text = format!("Out of memory: the limit is {} MB", limits.memory_bytes >> 20);
+        result.limit_note(LimitHit::Memory, &text);
+    }
+    if after.pids_refused > before.pids_refused {
+        let text = format!("Process limit reached: at most {} processes and threads", limits.pids);
+        result.limit_note(LimitHit::Processes, &text);
+    }
+    if after.disk_bytes.is_some_and(|bytes| bytes >= limits.disk_bytes / 1000 * DISK_FULL_PER_MILLE) {
+        let text = format!("Disk full: the limit is {} MB", limits.disk_bytes >> 20);
+        result.limit_note(LimitHit::Disk, &text);
+    }
+}

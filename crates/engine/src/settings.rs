@@ -1,0 +1,58 @@
+//! What an operator may set.
+
+use std::time::Duration;
+
+use protocol::limits::Limits;
+
+/// The engine's settings. `Settings::default()` is what a server starts with.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// What a sandbox gets that asks for nothing.
+    pub limits_default: Limits,
+    /// The most that a sandbox may ask for.
+    pub limits_max: Limits,
+    /// The time that one run of a program may take, unless it asks for another.
+    pub timeout_default: Duration,
+    /// The most that a program may ask for.
+    pub timeout_max: Duration,
+    /// How long a sandbox that runs to its end stays listed.
+    pub lease_oneshot: Duration,
+    /// How long a sandbox that stays up lives without an explicit lease.
+    pub lease_persistent: Duration,
+    /// How long a sandbox whose lease ended while it ran stays listed.
+    pub ended_retention: Duration,
+    /// Sandboxes on record at once.
+    pub sandboxes_max: usize,
+    /// Sandboxes that run at once.
+    pub running_max: usize,
+    /// Bytes of each output stream that a run returns.
+    pub output_bytes_max: u64,
+    /// Environment of every process of the `host` image.
+    pub environment: Vec<(String, String)>,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        let cores = u32::try_from(std::thread::available_parallelism().map_or(1, usize::from)).unwrap_or(1);
+        Self {
+            // "CPU: 50 % quota": half of the machine, but not less than one core.
+            limits_default: Limits { cpu_millis: (cores * 500).max(1000), ..Limits::default() },
+            limits_max: Limits {
+                memory_bytes: 16 << 30,
+                cpu_millis: cores * 1000,
+                pids: 8192,
+                disk_bytes: 64 << 30,
+                open_files: 65_536,
+            },
+            timeout_default: Duration::from_secs(30),
+            timeout_max: Duration::from_hours(1),
+            lease_oneshot: Duration::from_hours(1),
+            lease_persistent: Duration::from_hours(24),
+            ended_retention: Duration::from_hours(1),
+            sandboxes_max: 10_000,
+            running_max: 500,
+            output_bytes_max: 8 << 20,
+            environment: Vec::new(),
+        }
+    }
+}

@@ -1,0 +1,35 @@
+//! The schema's history: each migration raises `user_version` by one, in a transaction of its own.
+
+use rusqlite::{Connection, TransactionBehavior};
+
+/// In order. A migration that was released is never changed: the next one corrects it.
+const MIGRATIONS: &[(&str, &str)] = &[
+    ("0001_sandboxes", include_str!("../migrations/0001_sandboxes.sql")),
+    ("0002_events", include_str!("../migrations/0002_events.sql")),
+    ("0003_counters", include_str!("../migrations/0003_counters.sql")),
+];
+
+/// The schema version that this program works with.
+pub(crate) const VERSION: u32 = MIGRATIONS.len() as u32;
+
+/// Brings the schema from whatever version it has to [`VERSION`]. An error carries the migration's name.
+pub(crate) fn schema_migrate(connection: &mut Connection) -> Result<(), (&'static str, rusqlite::Error)> {
+    let found = version_get(connection).map_err(|error| ("user_version", error))?;
+    for (version, (name, sql)) in (1..).zip(MIGRATIONS).skip(found as usize) {
+        step(connection, version, sql).map_err(|error| (*name, error))?;
+        tracing::info!(migration = name, "store migrated");
+    }
+    Ok(())
+}
+
+fn step(connection: &mut Connection, version: u32, sql: &str) -> rusqlite::Result<()> {
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    transaction.execute_batch(sql)?;
+    transaction.pragma_update(None, "user_version", version)?;
+    transaction.commit()
+}
+
+/// The schema version of the database.
+pub(crate) fn version_get(connection: &Connection) -> rusqlite::Result<u32> {
+    connection.pragma_query_value(None, "user_version", |row| row.get(0))
+}

@@ -1,0 +1,73 @@
+//! The store as its users hold it: open it once, share it, apply batches, ask queries.
+
+use protocol::HostPath;
+use rusqlite::Connection;
+use tokio::sync::oneshot;
+
+use crate::{
+    Batch, OpenError, StoreError, checkpoint::Checkpointer, connect::store_connect, error::Fault, lock::Lock,
+    reader::Readers, writer::Writer,
+};
+
+/// An open store. Put it in an `Arc` and call it from as many tasks as there are: no call blocks the thread it
+/// is polled on, and none needs a particular async runtime.
+///
+/// Dropping it waits until all batches that were handed over are written, folds the write-ahead log into the
+/// file and lets go of it: some milliseconds of blocking work.
+#[derive(Debug)]
+pub struct Store {
+    // Dropped in this order: whoever comes next may open the file only after the last connection is closed.
+    readers: Readers,
+    writer: Writer,
+    _lock: Lock,
+}
+
+impl Store {
+    /// Opens the store at `path`, makes it (mode 0600) if there is none, and brings its schema up to date.
+    ///
+    /// Blocks: it reads the whole file to check that it is sound. It starts threads, so a process that forks
+    /// must do so before. SQLite makes and removes files beside `path` as long as the store is open, so the
+    /// process must keep the right to write in that folder.
+    ///
+    /// # Errors
+    /// [`OpenError`]: the file cannot be used, and why.
+    pub fn open(path: &HostPath) -> Result<Self, OpenError> {
+        let connections = store_connect(path)?;
+        let thread_failed = |source| OpenError::Io { path: path.clone(), step: "start a thread", source };
+        let readers = Readers::start(connections.readers).map_err(thread_failed)?;
+        let checkpointer = Checkpointer::start(connections.checkpointer).map_err(thread_failed)?;
+        let writer = Writer::start(connections.writer, checkpointer).map_err(thread_failed)?;
+        Ok(Self { readers, writer, _lock: connections.lock })
+    }
+
+    /// Stores all changes of `batch`, or none of them. Batches that one task applies one after the other are
+    /// stored in that order; `Ok` means that every later query sees them.
+    ///
+    /// If the future is dropped after its first poll, the batch may or may not be stored, but never a part of it.
+    ///
+    /// # Errors
+    /// [`StoreError::NotFound`] and [`StoreError::Exists`] as each change says; the others when the disk or the
+    /// database fails.
+    pub async fn apply(&self, batch: Batch) -> Result<(), StoreError> {
+        if batch.is_empty() {
+            return Ok(());
+        }
+        let stopped = || StoreError::Stopped { operation: "apply" };
+        let (reply, answer) = oneshot::channel();
+        self.writer.send(batch, reply).map_err(|_| stopped())?;
+        answer.await.unwrap_or_else(|_| Err(stopped()))
+    }
+
+    pub(crate) async fn query<T: Send + 'static>(
+        &self,
+        operation: &'static str,
+        run: impl FnOnce(&Connection) -> Result<T, Fault> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let (reply, answer) = oneshot::channel();
+        self.readers.send(Box::new(move |connection| {
+            // A failed send means that the caller has gone and wants no answer.
+            let _ = reply.send(run(connection).map_err(|fault| fault.at(operation)));
+        }));
+        answer.await.unwrap_or(Err(StoreError::Stopped { operation }))
+    }
+}

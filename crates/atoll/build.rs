@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 use std::{env, io};
 
-/// What the agent is built from, relative to the workspace.
-const SOURCES: [&str; 4] = ["Cargo.lock", "Cargo.toml", "crates/agent", "crates/protocol"];
+/// What the agent is built from, relative to this package: so cargo finds them also after the checkout has moved.
+const SOURCES: [&str; 4] = ["../../Cargo.lock", "../../Cargo.toml", "../agent", "../protocol"];
 
 /// Variables by which the calling cargo hands its own way of building to build scripts.
 const CALLERS_VARIABLES: [&str; 9] = [
@@ -47,16 +47,15 @@ fn main() -> ExitCode {
 }
 
 fn agent_build() -> Result<PathBuf, BuildError> {
-    let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     for source in SOURCES {
-        println!("cargo::rerun-if-changed={}", workspace.join(source).display());
+        println!("cargo::rerun-if-changed={source}");
     }
     let triple = variable("TARGET")?;
     let target_dir = target_dir(Path::new(&variable("OUT_DIR")?), &triple)?.join("agent");
 
     let mut cargo = Command::new(variable("CARGO")?);
     cargo.args(["build", "--locked", "--package", "agent", "--profile", "agent", "--target", &triple]);
-    cargo.arg("--target-dir").arg(&target_dir).current_dir(&workspace);
+    cargo.arg("--target-dir").arg(&target_dir).current_dir("../..");
     for name in CALLERS_VARIABLES {
         cargo.env_remove(name);
     }

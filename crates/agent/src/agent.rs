@@ -24,7 +24,7 @@ pub(crate) struct Agent {
     /// `/dev/null`, opened before any program could replace it.
     pub(crate) null: File,
     /// Where pipes are read into before it is known how much they hold: one buffer for all execs.
-    pub(crate) scratch: RefCell<Box<[u8]>>,
+    pub(crate) scratch: RefCell<Vec<u8>>,
 }
 
 impl Agent {
@@ -35,7 +35,8 @@ impl Agent {
             execs: Registry::default(),
             files: Worker::default(),
             null: OpenOptions::new().read(true).write(true).open("/dev/null")?,
-            scratch: RefCell::new(vec![0; SCRATCH_BYTES].into()),
+            // Not zeroed: its pages are made when output comes, not at each launch.
+            scratch: RefCell::new(Vec::with_capacity(SCRATCH_BYTES)),
         })
     }
 }

@@ -222,8 +222,9 @@ struct Child<'a> {
 /// Starts a program in a session of its own and returns its process id when it runs: clone(2) with
 /// `CLONE_VM` and `CLONE_VFORK`, which copies no page table.
 ///
-/// The agent stands still until the child has executed its program or failed. It can't be reaped by another
-/// in between: this is the thread that reaps.
+/// The agent stands still until the child has executed its program or failed: well under a millisecond,
+/// unless a program of the same sandbox stops the child in that time, which harms that sandbox only. The
+/// child can't be reaped by another in between: this is the thread that reaps.
 ///
 /// # Errors
 /// [`SpawnFailure`]; then no child is left.

@@ -11,6 +11,7 @@ mod apply;
 pub mod client;
 mod failure;
 pub mod host;
+pub mod instance;
 pub mod launcher;
 mod netlink;
 pub mod plan;
@@ -18,3 +19,11 @@ pub mod privileges;
 mod sys;
 
 pub use failure::StepError;
+
+/// Turns simple quotas on for the btrfs that a folder lies in (btrfs-ioctl(2), Linux 6.7).
+///
+/// # Errors
+/// What the kernel says: it needs root and a btrfs.
+pub fn btrfs_quota_enable(folder: std::os::fd::BorrowedFd<'_>) -> std::io::Result<()> {
+    Ok(sys::quota_enable(folder)?)
+}

@@ -174,7 +174,16 @@ mod btrfs {
     pub(super) const QGROUP_LIMIT_MAX_RFER: u64 = 1;
     pub(super) const INO_LOOKUP: libc::Ioctl = 0xd000_9412_u32 as libc::Ioctl;
     pub(super) const FS_INFO: libc::Ioctl = 0x8400_941f;
+    pub(super) const QUOTA_CTL: libc::Ioctl = 0xc010_9428_u32 as libc::Ioctl;
+    pub(super) const QUOTA_CTL_ENABLE_SIMPLE_QUOTA: u64 = 4;
     pub(super) const FIRST_FREE_OBJECTID: u64 = 256;
+
+    /// `struct btrfs_ioctl_quota_ctl_args`.
+    #[repr(C)]
+    pub(super) struct QuotaControlArgs {
+        pub(super) cmd: u64,
+        pub(super) status: u64,
+    }
 
     /// `struct btrfs_ioctl_ino_lookup_args`.
     #[repr(C)]
@@ -246,6 +255,14 @@ pub(crate) fn subvolume_limit(subvolume: BorrowedFd<'_>, bytes: u64) -> Result<(
     };
     // SAFETY: the request reads one btrfs_ioctl_qgroup_limit_args, which lives across the call.
     check(unsafe { libc::ioctl(subvolume.as_raw_fd(), btrfs::QGROUP_LIMIT, &raw const args) }.into())?;
+    Ok(())
+}
+
+/// Turns simple quotas on for the btrfs that `folder` lies in (BTRFS_IOC_QUOTA_CTL, Linux 6.7).
+pub(crate) fn quota_enable(folder: BorrowedFd<'_>) -> Result<()> {
+    let mut args = btrfs::QuotaControlArgs { cmd: btrfs::QUOTA_CTL_ENABLE_SIMPLE_QUOTA, status: 0 };
+    // SAFETY: the request reads and writes one btrfs_ioctl_quota_ctl_args, which lives across the call.
+    check(unsafe { libc::ioctl(folder.as_raw_fd(), btrfs::QUOTA_CTL, &raw mut args) }.into())?;
     Ok(())
 }
 

@@ -19,8 +19,9 @@ pub enum Request {
     /// [`Event::Failed`] (final). With [`Stdin::Piped`], input frames may follow the request until
     /// [`crate::frame::Kind::InputEnd`].
     ExecStart(ExecSpec),
-    /// Follows an exec that runs or has ended but was not collected: what its backlog still holds, then as
-    /// [`Request::ExecStart`]. Only one connection follows an exec at a time; the newest wins.
+    /// Follows an exec that runs or has ended but was not collected: [`Event::ExecStarted`] again, what its
+    /// backlog still holds, then as [`Request::ExecStart`]. Only one connection follows an exec at a time;
+    /// the newest wins, and the one before is closed.
     ExecAttach {
         /// Which exec.
         exec: ExecId,
@@ -131,9 +132,10 @@ pub struct ExecEnd {
     pub status: ExitStatus,
     /// It was killed at its time limit.
     pub timed_out: bool,
-    /// Bytes of standard output that were dropped at `output_bytes_max`.
+    /// Bytes of standard output that were dropped: at `output_bytes_max`, or from a full backlog while
+    /// nobody followed.
     pub stdout_dropped_bytes: u64,
-    /// Bytes of standard error that were dropped at `output_bytes_max`.
+    /// The same of standard error.
     pub stderr_dropped_bytes: u64,
     /// Wall time from start to end.
     pub wall_us: u64,

@@ -25,7 +25,8 @@ const CA_VARIABLES: [&str; 6] = [
     "PIP_CERT",            // pip
 ];
 
-/// The variables, for the toolchains and the image that are in `data` now.
+/// The variables, for the toolchains and the image that are in `data` now. Ask before privileges are dropped:
+/// only root can look into the image.
 #[must_use]
 pub fn environment_base(data: &DataDir) -> Vec<(String, String)> {
     let installed = toolchain_list(data).into_iter();

@@ -72,6 +72,7 @@ pub enum LayoutError {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DataDir {
     root: HostPath,
+    toolchains: HostPath,
 }
 
 /// The lock on a data directory. It ends when this and every copy that a fork inherited is closed.
@@ -96,7 +97,13 @@ impl DataDir {
         if path.as_os_str().len() > ROOT_BYTES_MAX {
             return Err(LayoutError::TooLong { path: path.to_owned() });
         }
-        Ok(Self { root })
+        Ok(Self { toolchains: root.join("toolchains"), root })
+    }
+
+    /// The same with toolchains in another folder, shared with other data directories.
+    #[must_use]
+    pub fn with_toolchains(self, toolchains: HostPath) -> Self {
+        Self { toolchains, ..self }
     }
 
     /// The data directory itself.
@@ -188,7 +195,7 @@ impl DataDir {
     /// The folder of the toolchains.
     #[must_use]
     pub fn toolchains(&self) -> HostPath {
-        self.root.join("toolchains")
+        self.toolchains.clone()
     }
 
     /// The folder of what lives as long as its sandbox runs.

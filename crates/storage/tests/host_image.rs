@@ -15,6 +15,7 @@ use storage::{
     environment::environment_base,
     host_image::{HOST_NAME, HostImage, HostImageOptions, host_image_build, host_image_retired_remove},
     layout::DataDir,
+    pool::{POOL_BYTES_MIN, Pool, PoolOptions, pool_close, pool_open},
     resolver::{Resolver, resolver_find},
 };
 
@@ -22,11 +23,28 @@ fn options() -> HostImageOptions {
     HostImageOptions { resolver: resolver_find(&[]).unwrap(), package_database: true }
 }
 
-fn data_dir() -> (tempfile::TempDir, DataDir) {
-    let temp = tempfile::tempdir().unwrap();
-    let data = DataDir::new(HostPath::new(temp.path())).unwrap();
-    data.create(0, 0).unwrap();
-    (temp, data)
+/// A data directory with a pool, as the server has it. Unmounted at the end, also of a test that fails.
+struct Opened {
+    data: DataDir,
+    pool: Pool,
+    _temp: tempfile::TempDir,
+}
+
+impl Opened {
+    fn new() -> Self {
+        let temp = tempfile::tempdir().unwrap();
+        let data = DataDir::new(HostPath::new(temp.path())).unwrap();
+        data.create(0, 0).unwrap();
+        let options = PoolOptions { size_bytes: Some(POOL_BYTES_MIN), quota_enable: &|_| Ok(()) };
+        let pool = pool_open(&data, options).unwrap();
+        Self { data, pool, _temp: temp }
+    }
+}
+
+impl Drop for Opened {
+    fn drop(&mut self) {
+        let _ = pool_close(&self.pool);
+    }
 }
 
 /// Everything below `root`, by its path in the image.
@@ -50,42 +68,30 @@ fn read(image: &HostImage, path: &str) -> String {
     fs::read_to_string(image.rootfs.join(path.trim_start_matches('/')).as_path()).unwrap()
 }
 
-/// Words of the host that no file of the image may hold, and where each is from.
+/// Texts of the host that no file of the image may hold, and where each is from.
 fn secrets() -> Vec<(PathBuf, String)> {
-    let mut secrets = Vec::new();
-    let mut add = |path: &str, text: &str| {
-        if text.len() >= 8 {
-            secrets.push((PathBuf::from(path), text.to_owned()));
-        }
-    };
-    for line in fs::read_to_string("/etc/shadow").unwrap().lines() {
-        add("/etc/shadow", line.split(':').nth(1).unwrap());
+    let mut files = vec![PathBuf::from("/etc/machine-id")];
+    for folder in ["/etc/ssl/private", "/etc/ssh"] {
+        let entries = fs::read_dir(folder).into_iter().flatten();
+        files.extend(entries.map(|entry| entry.unwrap().path()).filter(|path| {
+            path.is_file() && path.extension().is_none_or(|kind| kind == "key") && !path.ends_with("moduli")
+        }));
     }
-    for file in ["/etc/machine-id", "/root/.npmrc", "/root/.netrc", "/root/.bash_history"] {
-        for line in fs::read_to_string(file).unwrap_or_default().lines() {
-            add(file, line.trim());
-        }
-    }
-    let keys = fs::read_dir("/etc/ssh")
-        .into_iter()
-        .flatten()
-        .chain(fs::read_dir("/etc/ssl/private").into_iter().flatten());
-    for path in keys.map(|entry| entry.unwrap().path()).filter(|path| path.is_file()) {
-        if !["ssh_config", "moduli"].contains(&path.file_name().unwrap().to_str().unwrap()) {
-            for line in
-                fs::read_to_string(&path).unwrap_or_default().lines().filter(|line| !line.starts_with("---"))
-            {
-                add(path.to_str().unwrap(), line);
-            }
-        }
-    }
+    let text_of = |path: PathBuf| Some((path.clone(), fs::read_to_string(path).ok()?.trim().to_owned()));
+    let mut secrets: Vec<_> = files.into_iter().filter_map(text_of).collect();
+    let shadow = fs::read_to_string("/etc/shadow").unwrap();
+    let passwords = shadow.lines().filter_map(|line| line.split(':').nth(1));
+    secrets.extend(passwords.map(|password| (PathBuf::from("/etc/shadow"), password.to_owned())));
+    // `*` and `!` are no passwords.
+    secrets.retain(|(_, secret)| secret.len() >= 8);
     secrets
 }
 
 #[test]
 fn nothing_secret_of_this_host_is_in_its_image() {
-    let (_temp, data) = data_dir();
-    let image = host_image_build(&data, &options()).unwrap();
+    let opened = Opened::new();
+    let data = &opened.data;
+    let image = host_image_build(data, &options()).unwrap();
     let entries = entries(image.rootfs.as_path());
     for path in [
         "/etc/machine-id",
@@ -135,8 +141,9 @@ fn nothing_secret_of_this_host_is_in_its_image() {
 
 #[test]
 fn the_programs_of_this_host_work_with_it() {
-    let (_temp, data) = data_dir();
-    let image = host_image_build(&data, &options()).unwrap();
+    let opened = Opened::new();
+    let data = &opened.data;
+    let image = host_image_build(data, &options()).unwrap();
     let root = image.rootfs.as_path();
     // Mounts only in a namespace of its own, which ends with the command.
     let run = |command: &str| {
@@ -159,32 +166,34 @@ fn the_programs_of_this_host_work_with_it() {
     assert!(run("/usr/bin/getent services ssh").contains("22/tcp"));
     assert_eq!(run("/bin/bash -lc 'echo $PATH'").matches("/usr/bin").count(), 1);
     assert_eq!(run("/usr/bin/su sandbox -c id").split_whitespace().next(), Some("uid=1000(sandbox)"));
-    let tls = environment_base(&data).into_iter().find(|(name, _)| name == "SSL_CERT_FILE").unwrap();
+    let tls = environment_base(data).into_iter().find(|(name, _)| name == "SSL_CERT_FILE").unwrap();
     assert!(read(&image, &tls.1).contains("BEGIN CERTIFICATE"));
 }
 
 #[test]
 fn an_image_is_written_again_only_when_something_changed() {
-    let (_temp, data) = data_dir();
-    let first = host_image_build(&data, &options()).unwrap();
+    let opened = Opened::new();
+    let data = &opened.data;
+    let first = host_image_build(data, &options()).unwrap();
     assert!(first.rebuilt && first.files > 100 && first.size_bytes > 1 << 20);
-    let second = host_image_build(&data, &options()).unwrap();
+    let second = host_image_build(data, &options()).unwrap();
     assert!(!second.rebuilt);
     assert_eq!((first.files, first.size_bytes), (second.files, second.size_bytes));
 
     let resolver = Resolver { nameservers: vec!["192.0.2.1".parse().unwrap()], ..Resolver::default() };
     let changed = HostImageOptions { resolver, ..options() };
-    let third = host_image_build(&data, &changed).unwrap();
+    let third = host_image_build(data, &changed).unwrap();
     assert!(third.rebuilt);
     assert_eq!(read(&third, "/etc/resolv.conf"), "nameserver 192.0.2.1\n");
-    assert_eq!(host_image_retired_remove(&data).unwrap(), 1);
-    assert!(host_image_build(&data, &options()).unwrap().rebuilt);
+    assert_eq!(host_image_retired_remove(data).unwrap(), 1);
+    assert!(host_image_build(data, &options()).unwrap().rebuilt);
 }
 
 #[test]
 fn folders_have_the_modes_that_programs_expect() -> io::Result<()> {
-    let (_temp, data) = data_dir();
-    let image = host_image_build(&data, &HostImageOptions { package_database: false, ..options() }).unwrap();
+    let opened = Opened::new();
+    let data = &opened.data;
+    let image = host_image_build(data, &HostImageOptions { package_database: false, ..options() }).unwrap();
     for (path, mode) in [("", 0o755), ("tmp", 0o1777), ("var/tmp", 0o1777), ("root", 0o700), ("etc", 0o755)] {
         let meta = fs::metadata(image.rootfs.join(path).as_path())?;
         assert_eq!(meta.permissions().mode() & 0o7777, mode, "/{path}");

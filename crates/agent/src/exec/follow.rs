@@ -52,17 +52,23 @@ pub(crate) async fn exec_follow(
     let follower = Follower { agent, exec, ticket: exec.follower_set() };
     let mut output = std::pin::pin!(output_send(&follower, writer));
     let mut input = std::pin::pin!(input_feed(exec, reader));
-    let mut input_ended = false;
-    loop {
-        tokio::select! {
-            biased;
-            () = exec.follower_replaced(follower.ticket) => return Ok(Followed::Replaced),
-            sent = &mut output => return sent.map(|()| Followed::Collected),
-            fed = &mut input, if !input_ended => {
-                fed?;
-                input_ended = true;
+    let both = async {
+        let mut input_ended = false;
+        loop {
+            tokio::select! {
+                sent = &mut output => return sent,
+                fed = &mut input, if !input_ended => {
+                    fed?;
+                    input_ended = true;
+                }
             }
         }
+    };
+    tokio::select! {
+        // Who was replaced must not send another byte: it would be missing on the new connection.
+        biased;
+        () = exec.follower_replaced(follower.ticket) => Ok(Followed::Replaced),
+        sent = both => sent.map(|()| Followed::Collected),
     }
 }
 

@@ -6,7 +6,8 @@
 //! then ends at the first of
 //! * the end of the pipe: nobody holds it any more;
 //! * [`SILENCE`] without a byte;
-//! * [`DRAIN_MAX`] after the end, once more than a full pipe was read since: what comes now was written after.
+//! * [`DRAIN_MAX`] after the end, once more than any pipe holds was read since: what comes now was written
+//!   after it.
 //!
 //! All that the main process wrote is read in any case. What descendants write later is read and dropped for
 //! as long as they hold the pipe, so that a server left in the background does not die of its first log line.
@@ -34,9 +35,9 @@ const SILENCE: Duration = Duration::from_millis(100);
 /// How long a stream that does not fall silent goes on after the main process has ended.
 const DRAIN_MAX: Duration = Duration::from_secs(1);
 /// What the pipe of a program that writes much is enlarged to. The kernel starts with 64 KiB.
-const PIPE_BYTES_MAX: usize = 256 << 10;
-/// How much is asked for when dropping: more than any pipe holds.
-const DROP_BYTES: usize = 1 << 20;
+const PIPE_BYTES_LARGE: usize = 256 << 10;
+/// The most that a pipe holds, should the program enlarge it: pipe(7), pipe-max-size.
+const PIPE_BYTES_MAX: usize = 1 << 20;
 
 /// The agent's end of a pipe that a program writes to.
 pub(crate) struct OutputPipe(pipe::Receiver);
@@ -58,12 +59,13 @@ pub(crate) async fn pump(agent: &Rc<Agent>, exec: &Exec, stream: OutputStream, p
     let mut is_enlarged = false;
     let mut bytes_after_exit = 0;
     loop {
-        exec.room(stream, SCRATCH_BYTES).await;
         tokio::select! {
             biased;
             ready = pipe.readable() => if ready.is_err() { return },
             () = silence(exec) => break,
         }
+        // Last before reading: a follower that has come meanwhile must not see its backlog overflow.
+        exec.room(stream, SCRATCH_BYTES).await;
         let read = match piece_read(agent, exec, stream, &pipe) {
             Ok(0) => return,
             Ok(read) => read,
@@ -74,7 +76,7 @@ pub(crate) async fn pump(agent: &Rc<Agent>, exec: &Exec, stream: OutputStream, p
             // The pipe was full: with more room, program and agent take turns less often. The kernel may
             // refuse (pipe(7), pipe-user-pages-soft); it works as before then.
             is_enlarged = true;
-            let _ = fcntl_setpipe_size(&pipe, PIPE_BYTES_MAX);
+            let _ = fcntl_setpipe_size(&pipe, PIPE_BYTES_LARGE);
         }
         if let Some(ago) = exec.exited_ago() {
             bytes_after_exit += read;
@@ -110,16 +112,17 @@ fn piece_read(agent: &Agent, exec: &Exec, stream: OutputStream, pipe: &pipe::Rec
         return Ok(dropped);
     }
     let mut scratch = agent.scratch.borrow_mut();
-    let read = pipe.try_read(&mut scratch)?;
+    scratch.clear();
+    let read = pipe.try_read_buf(&mut *scratch)?;
     if read > 0 {
-        exec.output_add(stream, |mut backlog| backlog.push(&scratch[..read]));
+        exec.output_add(stream, |mut backlog| backlog.push(&scratch));
     }
     Ok(read)
 }
 
 /// Drops what is in the pipe without copying it: splice(2) to `/dev/null`.
 fn piece_drop(pipe: &pipe::Receiver, null: &File) -> io::Result<usize> {
-    pipe.try_io(|| match splice(pipe.as_fd(), None, null, None, DROP_BYTES, SpliceFlags::NONBLOCK) {
+    pipe.try_io(|| match splice(pipe.as_fd(), None, null, None, PIPE_BYTES_MAX, SpliceFlags::NONBLOCK) {
         // A kernel or filter without the call.
         Err(Errno::INVAL | Errno::NOSYS | Errno::PERM) => {
             Ok(rustix::io::read(pipe.as_fd(), &mut [0; 16 << 10])?)

@@ -24,7 +24,7 @@ pub(crate) struct Registry {
     by_id: RefCell<HashMap<ExecId, Rc<Exec>>>,
     /// Those whose main process was not reaped, by its process id.
     by_pid: RefCell<HashMap<i32, Rc<Exec>>>,
-    /// Those that ended and were not collected, the oldest first. May name some that were since.
+    /// Those that ended and were not collected, the oldest first.
     kept: RefCell<Vec<ExecId>>,
     marks: Cell<u64>,
 }
@@ -61,6 +61,7 @@ impl Registry {
     /// The end of an exec was delivered: nobody will ask for it again.
     pub(crate) fn forget(&self, id: ExecId) {
         self.by_id.borrow_mut().remove(&id);
+        self.kept.borrow_mut().retain(|kept| *kept != id);
     }
 
     /// Lists an exec as not collected, if it has ended and nobody follows it; then holds what is kept to its
@@ -71,7 +72,7 @@ impl Registry {
         }
         let mut kept = self.kept.borrow_mut();
         let mut by_id = self.by_id.borrow_mut();
-        kept.retain(|id| *id != exec.id && by_id.contains_key(id));
+        kept.retain(|id| *id != exec.id);
         kept.push(exec.id);
         let excess = kept.len().saturating_sub(KEPT_EXECS_MAX);
         for id in kept.drain(..excess) {

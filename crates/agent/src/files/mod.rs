@@ -1,4 +1,4 @@
-//! File operations inside the sandbox: [`write`] and [`read`] move contents, this file makes folders.
+//! File operations inside the sandbox: [`mod@write`] and [`read`] move contents, this file makes folders.
 //!
 //! All of them run on the [`worker`]'s thread in small pieces. Symbolic links are followed as any program
 //! follows them: inside a sandbox they lead nowhere but inside.
@@ -24,10 +24,12 @@ pub(crate) use write::file_write;
 
 use crate::failure::{failure, failure_os};
 
+/// How much of a file one job reads or writes: several frames, so that handing over jobs costs little.
+const JOB_BYTES: usize = 256 << 10;
 /// The bits that chmod(2) sets.
 const MODE_BITS: u32 = 0o7777;
 
-/// Makes a folder and those above it that do not exist, each with `mode`. A folder that exists stays as it is.
+/// Makes a folder and those above it that do not exist, each with `mode`. One that exists stays as it is.
 ///
 /// # Errors
 /// A [`Failure`] that names the folder that could not be made.

@@ -12,7 +12,7 @@ use protocol::{
 };
 use rustix::fs::{Mode, OFlags, open};
 
-use super::{MODE_BITS, Worker};
+use super::{JOB_BYTES, MODE_BITS, Worker};
 use crate::{
     failure::{failure, failure_os},
     wire::{FrameWriter, WireError},
@@ -42,7 +42,7 @@ pub(crate) async fn file_read(
     let mut left = length.unwrap_or(u64::MAX);
     let mut hold = (file, Vec::new());
     while left > 0 {
-        let wanted = usize::try_from(left).map_or(STREAM_BYTES, |left| left.min(STREAM_BYTES));
+        let wanted = usize::try_from(left).map_or(JOB_BYTES, |left| left.min(JOB_BYTES));
         let what = what.clone();
         let read = worker
             .run(move || {
@@ -64,7 +64,9 @@ pub(crate) async fn file_read(
         if read == 0 {
             break;
         }
-        writer.frame(Kind::Output, &hold.1[..read]).await?;
+        for piece in hold.1[..read].chunks(STREAM_BYTES) {
+            writer.frame(Kind::Output, piece).await?;
+        }
         offset += read as u64;
         left -= read as u64;
     }

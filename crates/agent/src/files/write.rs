@@ -1,5 +1,5 @@
 //! Writes a regular file from a stream of frames, in constant memory: into a draft beside it, which takes
-//! its name when the last byte has come. Whoever opens the path sees the old content or the new, never a part.
+//! its name when the last byte has come. Whoever opens the path sees the old content or the new, no part.
 
 use std::{
     fs::{self, File},
@@ -15,14 +15,14 @@ use std::{
 use protocol::{
     GuestPath,
     agent::{Failure, FailureKind},
-    frame::{Kind, STREAM_BYTES},
+    frame::Kind,
 };
 use rustix::{
     fs::{AtFlags, CWD, Gid, Mode, OFlags, Uid, fchmod, fchown, openat, renameat, unlinkat},
     io::Errno,
 };
 
-use super::{Worker, folders_make, mode_check};
+use super::{JOB_BYTES, Worker, folders_make, mode_check};
 use crate::{
     failure::{failure, failure_os},
     wire::{FrameReader, WireError},
@@ -58,7 +58,7 @@ pub(crate) async fn file_write(
                 let taken = piece.len();
                 writing.chunk.extend_from_slice(piece);
                 reader.consume(taken);
-                if writing.chunk.len() >= STREAM_BYTES {
+                if writing.chunk.len() >= JOB_BYTES {
                     writing.step(Stage::write).await;
                 }
             },

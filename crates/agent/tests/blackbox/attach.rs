@@ -28,11 +28,11 @@ fn an_exec_goes_on_and_can_be_followed_again() {
     spec.stdin = Stdin::Piped;
     let mut first = start(&agent, &spec);
     first.output_until("one\n");
-    drop(first);
+    first.close();
     let mut second = attach(&agent, spec.id);
     second.input(b"a\n");
     second.output_until("two a\n");
-    drop(second);
+    second.close();
     let mut third = attach(&agent, spec.id);
     third.input(b"b\n");
     let outcome = third.outcome();
@@ -43,8 +43,8 @@ fn an_exec_goes_on_and_can_be_followed_again() {
 fn what_was_written_meanwhile_is_kept() {
     let agent = Agent::start();
     let marker = agent.path("written");
-    let spec = shell(&format!("echo hello; echo error >&2; echo > {}; sleep 1000", marker.display()));
-    drop(start(&agent, &spec));
+    let spec = shell(&format!("echo hello; echo error >&2; echo > {}; exec sleep 1000", marker.display()));
+    start(&agent, &spec).close();
     eventually("it has written", || marker.exists());
     let mut connection = attach(&agent, spec.id);
     agent.connect().ask(&Request::ExecSignal { exec: spec.id, signal: libc::SIGTERM });
@@ -60,7 +60,7 @@ fn the_end_is_kept_until_it_is_collected_and_then_forgotten() {
     let go = agent.path("go");
     let spec = shell(&format!("while [ ! -e {} ]; do sleep 0.01; done; echo done; exit 6", go.display()));
     let connection = start(&agent, &spec);
-    drop(connection);
+    connection.close();
     std::fs::write(&go, "").unwrap();
     eventually("the exec has ended", || agent.children().is_empty());
     let outcome = attach(&agent, spec.id).outcome();
@@ -78,7 +78,7 @@ fn unread_output_over_the_backlog_drops_the_oldest_and_counts_it() {
         go.display()
     );
     let spec = shell(&script);
-    drop(start(&agent, &spec));
+    start(&agent, &spec).close();
     // The agent learns that its follower is gone when it reads the end of that connection or writes to it.
     std::fs::write(&go, "").unwrap();
     eventually("the exec has ended", || agent.children().is_empty());
@@ -129,7 +129,7 @@ fn ends_are_kept_in_bounded_number() {
     let mut connection = agent.connect();
     let specs: Vec<ExecSpec> = (0..1030).map(|_| program(&["sleep", "1000"])).collect();
     for spec in &specs {
-        drop(start(&agent, spec));
+        start(&agent, spec).close();
         let signal = Request::ExecSignal { exec: spec.id, signal: libc::SIGTERM };
         assert_eq!(connection.ask(&signal), Event::Done);
     }
@@ -148,7 +148,8 @@ fn ends_are_kept_in_bounded_number() {
             other => panic!("{other:?}"),
         }
     };
-    let (old, new) = specs.split_at(1030 - 1024);
+    // They need not have ended exactly in the order in which they were started.
+    let (old, new) = specs.split_at(500);
     assert!(new.iter().all(&mut collect), "a recent one was forgotten");
-    assert!(!old.iter().any(&mut collect), "too many are kept");
+    assert_eq!(old.iter().filter(|spec| collect(spec)).count(), 1024 - new.len());
 }

@@ -138,23 +138,21 @@ fn the_command_line_is_checked() {
 
 #[test]
 fn as_first_process_it_takes_everything_with_it() {
-    // In a pid namespace of its own, which only a privileged user can make without a user namespace.
+    // As in a sandbox: user 0 of a user namespace, in a pid namespace of its own.
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("own.sock");
-    let user = if rustix::process::geteuid().is_root() { &[][..] } else { &["--user", "--map-root-user"] };
     let mut outside = Command::new("unshare")
-        .args(user)
-        .args(["--pid", "--fork", "--mount-proc", BINARY, "--unix"])
+        .args(["--user", "--map-root-user", "--pid", "--fork", "--mount-proc", BINARY, "--unix"])
         .arg(&path)
         .spawn()
         .unwrap();
     eventually("it listens", || std::os::unix::net::UnixStream::connect(&path).is_ok());
     let mut connection = Connection::new(&path);
-    let mut spec = shell("setsid sleep 1000 & echo $$; echo ready; wait");
+    let mut spec = shell("setsid sleep 1000 & cat /proc/self/oom_score_adj; echo ready; wait");
     (spec.uid, spec.gid) = (0, 0);
     connection.send(&Request::ExecStart(spec));
     connection.started();
-    connection.output_until("ready\n");
+    assert_eq!(connection.output_until("ready\n"), "1000\nready\n");
     let mut other = Connection::new(&path);
     let mut kill = shell("kill -TERM 1");
     (kill.uid, kill.gid) = (0, 0);

@@ -213,7 +213,8 @@ fn a_background_server_outlives_its_exec_and_its_output_pipe() {
     let log = agent.path("log");
     // It writes to the exec's own standard output after the exec has ended.
     let outcome = connection.shell(&format!(
-        "sh -c 'echo $$; while [ ! -e {0}.go ]; do sleep 0.02; done; echo late || exit 1; echo alive > {0}; sleep 100' & sleep 0.1",
+        "sh -c 'echo $$; while [ ! -e {0}.go ]; do sleep 0.02; done; \
+         echo late || exit 1; echo alive > {0}; sleep 100' & sleep 0.1",
         log.display()
     ));
     let server = outcome.stdout_text().trim().to_owned();

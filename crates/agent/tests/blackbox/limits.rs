@@ -1,13 +1,17 @@
 //! Time limits and kills take the whole tree, however it hides, and nothing else.
 
-use std::fs;
-
-use protocol::{
-    ExecId,
-    agent::{Event, ExecSpec, ExitStatus, Request},
+use std::{
+    fs,
+    os::unix::fs::{MetadataExt, PermissionsExt},
+    process::Command,
 };
 
-use crate::wire::{Agent, Connection, eventually, is_alive, program, shell};
+use protocol::{
+    ExecId, GuestPath,
+    agent::{Event, ExecSpec, ExitStatus, FailureKind, Request},
+};
+
+use crate::wire::{Agent, Connection, assert_failure, eventually, is_alive, program, shell};
 
 /// A tree of processes that ignore SIGTERM: children, one with a session of its own, a daemon (forked twice,
 /// own session, no descriptors) and a daemon with an empty environment. Each writes its pid to a file.
@@ -109,25 +113,58 @@ fn a_tree_that_forks_without_end_is_killed() {
     let tag = format!("atoll-bomb-{}", ExecId::random());
     let stop = agent.path("stop");
     // Doubles itself, each time in a session of its own, until the process limit; then tries on.
-    let bomb = "[ -e \"$STOP\" ] || { setsid sh -c \"$BOMB\" \"$0\" & setsid sh -c \"$BOMB\" \"$0\" & wait; exec sh -c \"$BOMB\" \"$0\"; }";
+    let again = "setsid sh -c \"$BOMB\" \"$0\"";
+    let bomb = format!("[ -e \"$STOP\" ] || {{ {again} & {again} & wait; exec sh -c \"$BOMB\" \"$0\"; }}");
     let is_root = rustix::process::geteuid().is_root();
     // Root is above process limits, and another user's own processes count.
     let others = if is_root { 0 } else { fs::read_dir("/proc").unwrap().count() };
-    let mut spec = program(&["prlimit", &format!("--nproc={}", others + 80), "sh", "-c", bomb, &tag]);
-    spec.env.extend([("BOMB".to_owned(), bomb.to_owned()), ("STOP".to_owned(), stop.display().to_string())]);
+    // The main process forks once only: a shell that can't fork gives up.
+    let main = "sh -c \"$BOMB\" \"$0\" & wait; exec sleep 1000";
+    let mut spec = program(&["prlimit", &format!("--nproc={}", others + 80), "sh", "-c", main, &tag]);
+    spec.env.extend([("BOMB".to_owned(), bomb), ("STOP".to_owned(), stop.display().to_string())]);
     if is_root {
         (spec.uid, spec.gid) = (54_321, 54_321);
     }
-    spec.timeout_ms = Some(500);
     let mut connection = agent.connect();
-    connection.send(&Request::ExecStart(spec));
+    connection.send(&Request::ExecStart(spec.clone()));
     connection.started();
     eventually("it has grown", || tagged_count(&tag) > 50);
-    let outcome = connection.outcome();
+    let kill = Request::ExecSignal { exec: spec.id, signal: libc::SIGKILL };
+    assert_eq!(agent.connect().ask(&kill), Event::Done);
     let left = tagged_count(&tag);
     fs::write(&stop, "").unwrap();
-    assert!(outcome.end.timed_out);
+    assert_eq!(connection.outcome().end.status, ExitStatus::Signaled(libc::SIGKILL));
     assert_eq!(left, 0, "some of the tree survived");
+}
+
+#[test]
+fn at_the_process_limit_files_stay_reachable() {
+    // The limit counts for users other than root, and the agent alone is over it.
+    let folder = tempfile::tempdir().unwrap();
+    fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o777)).unwrap();
+    let copy = folder.path().join("agent");
+    fs::copy(env!("CARGO_BIN_EXE_atoll-agent"), &copy).unwrap();
+    let user = ["setpriv", "--reuid=54322", "--regid=54322", "--clear-groups"];
+    let user = if rustix::process::geteuid().is_root() { &user[..] } else { &["env"] };
+    let socket = folder.path().join("own.sock");
+    let mut process = Command::new(user[0])
+        .args(&user[1..])
+        .args(["prlimit", "--nproc=1"])
+        .args([copy.as_os_str(), "--unix".as_ref(), socket.as_os_str()])
+        .spawn()
+        .unwrap();
+    eventually("it listens", || std::os::unix::net::UnixStream::connect(&socket).is_ok());
+    let mut connection = Connection::new(&socket);
+    let mut spec = shell("true");
+    let owner = fs::metadata(&socket).unwrap();
+    (spec.uid, spec.gid) = (owner.uid(), owner.gid());
+    let failure = connection.ask_failing(&Request::ExecStart(spec));
+    assert_failure(&failure, FailureKind::LimitReached, "start sh: Resource temporarily unavailable");
+    let path = GuestPath::absolute(folder.path().join("x/y").to_str().unwrap()).unwrap();
+    assert_eq!(connection.file_write(path.clone(), 0o644, &[7; 600_000]), Event::Done);
+    assert!(connection.file_read(path, 0, None).unwrap().2 == [7; 600_000]);
+    process.kill().unwrap();
+    process.wait().unwrap();
 }
 
 /// How many living processes have this word on their command line.

@@ -1,10 +1,13 @@
 //! Output arrives whole and in order, at the reader's speed, and stops at its cap.
 
-use std::{io::Read, thread};
+use std::time::Duration;
 
-use protocol::agent::{ExitStatus, Request, Stdin};
+use protocol::{
+    agent::{ExitStatus, Request, Stdin},
+    frame::Kind,
+};
 
-use crate::wire::{Agent, SUCCESS, program, shell};
+use crate::wire::{Agent, SUCCESS, eventually, program, shell};
 
 /// How much the agent may grow while it passes a stream on: backlogs, frames, the file thread.
 const GROWTH_BYTES_MAX: u64 = 3 << 20;
@@ -54,19 +57,25 @@ fn a_slow_reader_slows_the_program_not_fills_the_agent() {
     let mut connection = agent.connect();
     connection.shell("true");
     let before = agent.rss_bytes();
-    let total = 64_u64 << 20;
-    connection.send(&Request::ExecStart(shell(&format!("head -c {total} /dev/zero"))));
-    connection.started();
+    let total = 64 << 20;
+    connection.send(&Request::ExecStart(program(&["head", "-c", &total.to_string(), "/dev/zero"])));
+    let pid = connection.started();
+    // What it could write without being read, it has written when its CPU time stands still.
+    let stat = || std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+    eventually("the program waits", || {
+        let seen = stat();
+        std::thread::sleep(Duration::from_millis(100));
+        seen == stat() && seen.contains(") S ")
+    });
     let mut read = 0;
-    let mut piece = vec![0; 1 << 20];
-    // Output and frame headers alike: only the amount matters until the last megabytes.
-    while read < total - (4 << 20) {
-        // Whatever the program could write without being read, it has written by now.
-        thread::yield_now();
-        read += connection.stream.read(&mut piece).unwrap() as u64;
+    while read < total {
         let grown = agent.rss_bytes().saturating_sub(before);
         assert!(grown < GROWTH_BYTES_MAX, "the agent grew by {grown} bytes");
+        let (kind, payload) = connection.frame().unwrap();
+        assert_eq!(kind, Kind::Output);
+        read += payload.len();
     }
+    assert_eq!(connection.outcome().end.status, SUCCESS);
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use std::{
     fs,
     io::{Read, Write},
+    net::Shutdown,
     os::{
         fd::OwnedFd,
         unix::net::{UnixListener, UnixStream},
@@ -17,6 +18,7 @@ use protocol::{
     agent::{Event, ExecEnd, ExecSpec, ExitStatus, Failure, FailureKind, Request, Stdin},
     frame::{self, HEADER_BYTES, Header, Kind},
 };
+use rustix::process::{Pid, Signal, kill_process};
 
 /// After this long without an answer a test fails instead of hanging.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -69,7 +71,7 @@ impl Agent {
     /// Its children, zombies among them.
     pub(crate) fn children(&self) -> Vec<String> {
         let pid = self.pid();
-        let list = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap();
+        let list = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
         list.split_whitespace().map(str::to_owned).collect()
     }
 
@@ -80,8 +82,22 @@ impl Agent {
 
 impl Drop for Agent {
     fn drop(&mut self) {
+        // What tests leave running; the agent is the parent of whatever lost its own.
+        while let [_, ..] = self.children()[..] {
+            descendants_kill(&self.pid().to_string());
+        }
         let _ = self.process.kill();
         let _ = self.process.wait();
+    }
+}
+
+fn descendants_kill(pid: &str) {
+    let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
+    for child in children.split_whitespace() {
+        descendants_kill(child);
+        if let Some(pid) = child.parse().ok().and_then(Pid::from_raw) {
+            let _ = kill_process(pid, Signal::KILL);
+        }
     }
 }
 
@@ -122,6 +138,11 @@ impl Connection {
 
     pub(crate) fn input_end(&mut self) {
         self.stream.write_all(&frame::encode(Kind::InputEnd, &[]).unwrap()).unwrap();
+    }
+
+    /// Closes the connection now. Dropping it does so later, where another test's thread has just forked.
+    pub(crate) fn close(self) {
+        self.stream.shutdown(Shutdown::Both).unwrap();
     }
 
     /// The next frame; `None` when the agent has closed the connection.

@@ -8,6 +8,9 @@ use crate::{Error, Result};
 /// The port that a development server is expected on.
 pub(crate) const DEV_SERVER_PORT: u16 = 3000;
 
+/// Types of Node's own modules, for programs that bring none.
+const TOOLCHAIN_TYPES: &str = "/opt/atoll/toolchains/typescript/node_modules/@types";
+
 /// What running a program takes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct ProgramPlan {
@@ -98,7 +101,7 @@ pub(crate) fn program_plan(program: &Program) -> Result<ProgramPlan> {
     }
     let main = match entry {
         Some(EntryPoint::Command(argv)) => Command { argv, env: Vec::new() },
-        _ if serves => dev_server(program.language, &code_path, &mut setup),
+        _ if serves => dev_server(program.language, &code_path, program, &mut setup),
         _ => run(program.language, &code_path, program, &mut setup),
     };
     Ok(ProgramPlan { files, setup, main })
@@ -179,12 +182,12 @@ fn install(language: Language, requirements: bool) -> Option<Command> {
 }
 
 /// The development server that a language starts by itself.
-fn dev_server(language: Language, code: &GuestPath, setup: &mut Vec<Command>) -> Command {
+fn dev_server(language: Language, code: &GuestPath, program: &Program, setup: &mut Vec<Command>) -> Command {
     match language {
         Language::Node => Command::new(&["npm", "run", "--silent", "dev"]),
         Language::Bun => Command::new(&["bun", "dev"]),
         Language::Typescript => {
-            setup.push(type_check(code));
+            setup.push(type_check(code, program));
             Command::new(&["npm", "run", "--silent", "dev"])
         }
         Language::Python => Command::new(&["python3", "-u", code.as_str()]),
@@ -201,7 +204,7 @@ fn run(language: Language, code: &GuestPath, program: &Program, setup: &mut Vec<
         }
         Language::Bun => Command::new(&["bun", "run", code.as_str()]),
         Language::Typescript => {
-            setup.push(type_check(code));
+            setup.push(type_check(code, program));
             Command::new(&["node", "--enable-source-maps", &compiled(code)])
         }
         Language::Python => Command::new(&["python3", "-u", code.as_str()]),
@@ -209,10 +212,67 @@ fn run(language: Language, code: &GuestPath, program: &Program, setup: &mut Vec<
     }
 }
 
-/// The compiler, checking and compiling beside the source. A program's own `tsconfig.json` is not read when
-/// files are named: these settings are the ones that take the most programs as they come.
-fn type_check(code: &GuestPath) -> Command {
-    Command::new(&["tsc", code.as_str()])
+/// Checks and compiles, beside the source so that Node finds the program's packages. As CommonJS, which takes
+/// the most programs as they come (imports without endings, `require`, `__filename`); as an ES module where
+/// the program's own package says so, or where that is all that was wrong: a top-level `await`.
+///
+/// A `tsconfig.json` is left to the editors that read it: these settings are the same for every program.
+fn type_check(code: &GuestPath, program: &Program) -> Command {
+    const SCRIPT: &str = r#"
+said=$(tsc "$@") && exit 0
+status=$?
+case $said in
+    *TS1378:*|*TS1343:*) exec tsc "$@" --module esnext ;;
+esac
+printf '%s\n' "$said"
+exit $status
+"#;
+    let module = if is_module(program) { "esnext" } else { "commonjs" };
+    let type_roots = format!("{WORK_FOLDER}/node_modules/@types,{TOOLCHAIN_TYPES}");
+    Command::new(&[
+        "/bin/sh",
+        "-c",
+        SCRIPT,
+        "tsc",
+        "--ignoreConfig",
+        "--pretty",
+        "false",
+        "--noEmitOnError",
+        "--skipLibCheck",
+        "--strict",
+        "false",
+        "--target",
+        "es2024",
+        "--lib",
+        "esnext",
+        "--types",
+        "node",
+        "--typeRoots",
+        &type_roots,
+        "--moduleResolution",
+        "bundler",
+        "--moduleDetection",
+        "force",
+        "--esModuleInterop",
+        "--resolveJsonModule",
+        "--rewriteRelativeImportExtensions",
+        "--jsx",
+        "react-jsx",
+        "--module",
+        module,
+        code.as_str(),
+    ])
+}
+
+/// Whether the program's `package.json` makes its files ES modules.
+fn is_module(program: &Program) -> bool {
+    let package = format!("{WORK_FOLDER}/package.json");
+    program
+        .files
+        .iter()
+        .rfind(|file| file.path.as_str() == package)
+        .and_then(|file| serde_json::from_slice::<serde_json::Value>(&file.content).ok())
+        .is_some_and(|package| package["type"] == "module")
 }
 
 /// Where the compiler puts what it makes of a file.

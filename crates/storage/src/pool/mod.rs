@@ -17,7 +17,8 @@ use std::{
 use protocol::HostPath;
 
 pub use self::quota::Quota;
-use crate::{host_command::HostCommandError, layout::DataDir};
+pub use crate::host_command::HostCommandError;
+use crate::layout::DataDir;
 
 /// The least that an image file is made with: btrfs gets unhappy much below it.
 pub const POOL_BYTES_MIN: u64 = 1 << 30;

@@ -50,11 +50,12 @@ fn pin_install(
     progress: &mut dyn Progress,
 ) -> Result<HostPath, ToolchainError> {
     let folder = pin.folder(data);
-    if is_installed(pin, &folder) {
+    if is_installed(pin, &folder) && name_leads_to(data, pin) {
         return Ok(folder);
     }
     let _lock = lock(data, pin, progress)?;
     if is_installed(pin, &folder) {
+        name_place(data, pin)?;
         return Ok(folder);
     }
     let npm = Npm::find(npm)?;
@@ -71,8 +72,29 @@ fn pin_install(
     }
     stamp_write(pin, &site.new).map_err(failed("write", &site.new))?;
     site.finish(folder.as_path(), data.toolchains().as_path())?;
+    name_place(data, pin)?;
     progress.report(ProgressEvent::Installed { toolchain: &format!("{} {}", pin.name, pin.version) });
     Ok(folder)
+}
+
+/// The name that sandboxes find a toolchain by is a link to the version in use.
+fn name_leads_to(data: &DataDir, pin: &Pin) -> bool {
+    let link = data.toolchains().join(pin.name.as_str());
+    fs::read_link(&link).is_ok_and(|target| target.as_os_str() == pin.folder_name().as_str())
+}
+
+/// Makes the name lead to this version. Others never see it missing.
+fn name_place(data: &DataDir, pin: &Pin) -> Result<(), ToolchainError> {
+    let link = data.toolchains().join(pin.name.as_str());
+    let new = data.toolchains().join(format!(".{}.new", pin.name));
+    match fs::remove_file(&new) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            return Err(failed("remove", new.as_path())(error));
+        }
+        _ => {}
+    }
+    symlink(pin.folder_name(), &new).map_err(failed("create", new.as_path()))?;
+    fs::rename(&new, &link).map_err(failed("rename", new.as_path()))
 }
 
 /// Held until the file is closed; by flock(2), so that a killed installer leaves none.

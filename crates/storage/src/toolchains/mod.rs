@@ -12,7 +12,7 @@ mod unpack;
 
 use std::{fmt, io, path::PathBuf, str::FromStr};
 
-use protocol::{GuestPath, HostPath};
+use protocol::HostPath;
 
 pub use self::{
     install::toolchain_install,
@@ -22,7 +22,7 @@ pub use self::{
 use self::{pins::Pin, stamp::is_installed};
 use crate::layout::DataDir;
 
-/// Where toolchains are mounted in a sandbox, each in a folder of its own name.
+/// Where the folder of all toolchains is mounted in a sandbox. Each is found by its name, a link to its version.
 pub const TOOLCHAINS_FOLDER: &str = "/opt/atoll/toolchains";
 
 /// A toolchain that Atoll installs.
@@ -180,22 +180,15 @@ pub fn toolchain_list(data: &DataDir) -> Vec<ToolchainStatus> {
     .collect()
 }
 
-/// What to mount, read-only, into a sandbox: where each toolchain that is there lies, and where it belongs.
-#[must_use]
-pub fn toolchain_mounts(data: &DataDir) -> Vec<(HostPath, GuestPath)> {
-    let installed = toolchain_list(data).into_iter().filter_map(|status| match status.state {
-        ToolchainState::Installed(folder) => Some((status.name, folder)),
-        ToolchainState::Missing { .. } => None,
-    });
-    installed
-        .filter_map(|(name, folder)| Some((folder, GuestPath::absolute(&name.guest_folder()).ok()?)))
-        .collect()
-}
-
 impl Pin {
     /// Where it lies on the host.
     fn folder(&self, data: &DataDir) -> HostPath {
-        data.toolchains().join(format!("{}-{}", self.name, self.version))
+        data.toolchains().join(self.folder_name())
+    }
+
+    /// The folder's name.
+    fn folder_name(&self) -> String {
+        format!("{}-{}", self.name, self.version)
     }
 }
 

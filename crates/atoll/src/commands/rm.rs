@@ -1,0 +1,25 @@
+//! `atoll rm`: ends sandboxes. Goes on after one that fails, and fails itself then.
+
+use std::process::ExitCode;
+
+use crate::{cli::RmOptions, failure::Outcome, server_client::request};
+
+pub(crate) fn rm(options: &RmOptions) -> Outcome<ExitCode> {
+    let mut code = ExitCode::SUCCESS;
+    let mut removed = Vec::new();
+    for id in &options.ids {
+        match request("DELETE", &options.server.server, &format!("/sandbox/{id}")) {
+            Ok(_) => removed.push(id),
+            Err(failure) => {
+                eprintln!("{id}: {failure}");
+                code = ExitCode::FAILURE;
+            }
+        }
+    }
+    if options.server.output.json {
+        println!("{}", serde_json::json!({ "removed": removed }));
+    } else {
+        removed.iter().for_each(|id| println!("{id}"));
+    }
+    Ok(code)
+}

@@ -1,0 +1,149 @@
+//! `atoll serve`: from root with a command line to an unprivileged server.
+
+use std::{
+    net::{SocketAddr, TcpListener},
+    process::ExitCode,
+    sync::Arc,
+    time::Duration,
+};
+
+use api::ApiSettings;
+use engine::{Engine, NativeRuntime, Settings};
+use protocol::HostPath;
+use storage::{
+    environment::environment_base,
+    layout::DataDir,
+    progress::progress_on_stderr,
+    toolchains::{ToolchainState, toolchain_install, toolchain_list},
+};
+use store::Store;
+use tracing_subscriber::EnvFilter;
+
+use crate::{
+    config::{SERVER_UID, ServeOptions, network},
+    failure::{During, Failure, Outcome},
+    host::{self, Host, HostOptions},
+};
+
+/// How long requests may go on after the server was asked to stop.
+const SHUTDOWN_GRACE: Duration = Duration::from_secs(10);
+
+pub(crate) fn serve(options: ServeOptions) -> Outcome<ExitCode> {
+    let options = options.with_file()?;
+    log_start(options.log_json);
+    let addresses = options.addresses();
+    exposure_check(&options, &addresses)?;
+    let (mut settings, body_bytes_max) = (options.settings()?, options.body_bytes_max()?);
+    let listeners = addresses.iter().map(listen).collect::<Outcome<Vec<_>>>()?;
+    let data = data_dir(&options)?;
+    let server_uid = options.user_id.unwrap_or(SERVER_UID);
+    let mut host = host::prepare(HostOptions {
+        data: data.clone(),
+        server_uid,
+        storage_bytes: options.storage_bytes()?,
+        dns: options.dns.clone(),
+        network_allow: options.network_allow.iter().map(|text| network(text)).collect::<Outcome<_>>()?,
+    })?;
+    if !options.no_toolchain_install {
+        toolchains_install(&data, &mut host.notes);
+    }
+    settings.environment = environment_base(&data);
+    jail::privileges::drop_to(server_uid, server_uid).during("give up root")?;
+
+    let hosts_allowed = hosts(&options, &addresses);
+    let api = ApiSettings { body_bytes_max, hosts_allowed };
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .during("start the runtime")?;
+    runtime.block_on(serve_unprivileged(host, data, settings, api, listeners))
+}
+
+async fn serve_unprivileged(
+    host: Host,
+    data: DataDir,
+    settings: Settings,
+    api: ApiSettings,
+    listeners: Vec<TcpListener>,
+) -> Outcome<ExitCode> {
+    let Host { launcher, pool, notes, held } = host;
+    for note in notes {
+        tracing::warn!("{note}");
+    }
+    let store = Store::open(&data.database()).during("open the store")?;
+    let (runtime, exits) =
+        NativeRuntime::connect(launcher.socket, data).during("connect to the launcher")?;
+    let engine = Engine::start(settings, store, Arc::new(runtime), exits).await.during("start the engine")?;
+    let router = api::router(engine, api);
+    for listener in &listeners {
+        if let Ok(address) = listener.local_addr() {
+            tracing::info!(%address, storage = ?pool.kind, launcher = launcher.pid, "serving http://{address}");
+        }
+    }
+    api::serve(listeners, router, stop_signal(), SHUTDOWN_GRACE).await.during("serve")?;
+    tracing::info!("stopped");
+    drop(held);
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Completes at the first SIGTERM or SIGINT.
+async fn stop_signal() {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (Ok(mut terminate), Ok(mut interrupt)) =
+        (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
+    else {
+        return std::future::pending().await;
+    };
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    tracing::info!("stopping");
+}
+
+fn log_start(json: bool) {
+    let filter = EnvFilter::try_from_env("ATOLL_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    if json { log.json().init() } else { log.init() }
+}
+
+/// Whoever reaches the server can run code: beyond loopback that must be said.
+fn exposure_check(options: &ServeOptions, addresses: &[SocketAddr]) -> Outcome<()> {
+    match addresses.iter().find(|address| !address.ip().is_loopback()) {
+        Some(address) if !options.insecure_no_auth => Err(Failure::new(format!(
+            "refusing to listen on {address}: everybody who reaches it could run code"
+        ))
+        .hint("listen on 127.0.0.1 behind a proxy with authentication, or say --insecure-no-auth")),
+        _ => Ok(()),
+    }
+}
+
+fn listen(address: &SocketAddr) -> Outcome<TcpListener> {
+    TcpListener::bind(address).during(&format!("listen on {address}"))
+}
+
+fn data_dir(options: &ServeOptions) -> Outcome<DataDir> {
+    let root = options.data_dir.clone().unwrap_or_else(|| DataDir::DEFAULT.into());
+    let data = DataDir::new(HostPath::new(root)).during("use the data directory")?;
+    Ok(match &options.toolchains {
+        Some(folder) => data.with_toolchains(HostPath::new(folder)),
+        None => data,
+    })
+}
+
+/// What a client may call this server: its addresses beyond loopback, and the names it was given.
+fn hosts(options: &ServeOptions, addresses: &[SocketAddr]) -> Vec<String> {
+    let beyond = addresses.iter().filter(|address| !address.ip().is_loopback());
+    options.hosts_allowed.iter().cloned().chain(beyond.map(ToString::to_string)).collect()
+}
+
+/// Installs what is missing. A server without a toolchain is still a server.
+fn toolchains_install(data: &DataDir, notes: &mut Vec<String>) {
+    for toolchain in toolchain_list(data) {
+        if let ToolchainState::Missing { .. } = toolchain.state {
+            if let Err(error) = toolchain_install(data, toolchain.name, &mut *progress_on_stderr()) {
+                notes.push(format!("no programs for {}: {error}", toolchain.name));
+            }
+        }
+    }
+}

@@ -1,0 +1,234 @@
+//! The server's configuration: command line before environment before file before default.
+
+use std::{
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    path::PathBuf,
+    time::Duration,
+};
+
+use clap::Args;
+use engine::Settings;
+use serde::Deserialize;
+
+use crate::{
+    cli::{bytes, duration},
+    failure::{During, Failure, Outcome},
+};
+
+/// Every option of `atoll serve`. In the file, names are written with underscores: `data_dir = "/srv/atoll"`.
+#[derive(Args, Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct ServeOptions {
+    /// Address and port to listen on; may be given several times [default: 127.0.0.1:8080]
+    #[arg(long, env = "ATOLL_LISTEN", value_delimiter = ',', value_name = "ADDRESS:PORT")]
+    pub(crate) listen: Vec<SocketAddr>,
+    /// Where everything is kept [default: /var/lib/atoll]
+    #[arg(long, env = "ATOLL_DATA_DIR", value_name = "FOLDER")]
+    pub(crate) data_dir: Option<PathBuf>,
+    /// A file with these options, in TOML
+    #[arg(long, env = "ATOLL_CONFIG", value_name = "FILE")]
+    #[serde(skip)]
+    pub(crate) config: Option<PathBuf>,
+    /// Listen beyond loopback although everybody who reaches the address can run code
+    #[arg(long, env = "ATOLL_INSECURE_NO_AUTH")]
+    pub(crate) insecure_no_auth: bool,
+    /// Names that clients call this server by, besides its addresses
+    #[arg(long, env = "ATOLL_HOSTS_ALLOWED", value_delimiter = ',', value_name = "NAME")]
+    pub(crate) hosts_allowed: Vec<String>,
+    /// The user id that the server drops to [default: 61000]
+    #[arg(long, env = "ATOLL_USER_ID", value_name = "ID")]
+    pub(crate) user_id: Option<u32>,
+    /// Where the toolchains are [default: below the data directory]
+    #[arg(long, env = "ATOLL_TOOLCHAINS", value_name = "FOLDER")]
+    pub(crate) toolchains: Option<PathBuf>,
+    /// Do not install missing toolchains at start
+    #[arg(long, env = "ATOLL_NO_TOOLCHAIN_INSTALL")]
+    pub(crate) no_toolchain_install: bool,
+    /// Size of a new storage file: 20G [default: half of the free space, at most 100G]
+    #[arg(long, env = "ATOLL_STORAGE_SIZE", value_name = "SIZE")]
+    pub(crate) storage_size: Option<String>,
+    /// Networks (10.0.0.0/8) that sandboxes with a network reach although they are private
+    #[arg(long, env = "ATOLL_NETWORK_ALLOW", value_delimiter = ',', value_name = "NETWORK")]
+    pub(crate) network_allow: Vec<String>,
+    /// Name servers of sandboxes [default: the host's]
+    #[arg(long, env = "ATOLL_DNS", value_delimiter = ',', value_name = "ADDRESS")]
+    pub(crate) dns: Vec<IpAddr>,
+    /// Memory of a sandbox that asks for none [default: 256M]
+    #[arg(long, env = "ATOLL_MEMORY_DEFAULT", value_name = "SIZE")]
+    pub(crate) memory_default: Option<String>,
+    /// The most memory that a sandbox may ask for [default: 16G]
+    #[arg(long, env = "ATOLL_MEMORY_MAX", value_name = "SIZE")]
+    pub(crate) memory_max: Option<String>,
+    /// What a sandbox may write [default: 2G]
+    #[arg(long, env = "ATOLL_DISK_DEFAULT", value_name = "SIZE")]
+    pub(crate) disk_default: Option<String>,
+    /// Processes and threads of a sandbox [default: 256]
+    #[arg(long, env = "ATOLL_PIDS_DEFAULT", value_name = "NUMBER")]
+    pub(crate) pids_default: Option<u32>,
+    /// Thousandths of a core that a sandbox may use [default: half of the cores, at least 1000]
+    #[arg(long, env = "ATOLL_CPU_DEFAULT", value_name = "MILLIS")]
+    pub(crate) cpu_default: Option<u32>,
+    /// The longest time limit that a program may ask for [default: 1h]
+    #[arg(long, env = "ATOLL_TIMEOUT_MAX", value_name = "TIME")]
+    pub(crate) timeout_max: Option<String>,
+    /// How long a one-shot sandbox stays listed [default: 1h]
+    #[arg(long, env = "ATOLL_LEASE_ONESHOT", value_name = "TIME")]
+    pub(crate) lease_oneshot: Option<String>,
+    /// How long a persistent sandbox lives [default: 24h]
+    #[arg(long, env = "ATOLL_LEASE_PERSISTENT", value_name = "TIME")]
+    pub(crate) lease_persistent: Option<String>,
+    /// Sandboxes on record at once [default: 10000]
+    #[arg(long, env = "ATOLL_SANDBOXES_MAX", value_name = "NUMBER")]
+    pub(crate) sandboxes_max: Option<usize>,
+    /// Sandboxes that run at once [default: 500]
+    #[arg(long, env = "ATOLL_RUNNING_MAX", value_name = "NUMBER")]
+    pub(crate) running_max: Option<usize>,
+    /// The largest request body [default: 64M]
+    #[arg(long, env = "ATOLL_BODY_MAX", value_name = "SIZE")]
+    pub(crate) body_max: Option<String>,
+    /// How much of each output stream a run returns [default: 8M]
+    #[arg(long, env = "ATOLL_OUTPUT_MAX", value_name = "SIZE")]
+    pub(crate) output_max: Option<String>,
+    /// Write the log as JSON
+    #[arg(long, env = "ATOLL_LOG_JSON")]
+    pub(crate) log_json: bool,
+}
+
+/// The user that the server becomes unless told otherwise: in a range that neither Debian nor systemd gives
+/// to anybody (systemd's UIDS-GIDS, 60578 to 61183).
+pub(crate) const SERVER_UID: u32 = 61_000;
+
+impl ServeOptions {
+    /// Fills what was not given from the configuration file.
+    pub(crate) fn with_file(self) -> Outcome<Self> {
+        let Some(path) = &self.config else { return Ok(self) };
+        let what = format!("read the configuration {}", path.display());
+        let text = std::fs::read_to_string(path).during(&what)?;
+        let file: Self = toml::from_str(&text).during(&what)?;
+        Ok(self.or(file))
+    }
+
+    fn or(self, file: Self) -> Self {
+        fn list<T>(own: Vec<T>, file: Vec<T>) -> Vec<T> {
+            if own.is_empty() { file } else { own }
+        }
+        Self {
+            listen: list(self.listen, file.listen),
+            data_dir: self.data_dir.or(file.data_dir),
+            config: self.config,
+            insecure_no_auth: self.insecure_no_auth || file.insecure_no_auth,
+            hosts_allowed: list(self.hosts_allowed, file.hosts_allowed),
+            user_id: self.user_id.or(file.user_id),
+            toolchains: self.toolchains.or(file.toolchains),
+            no_toolchain_install: self.no_toolchain_install || file.no_toolchain_install,
+            storage_size: self.storage_size.or(file.storage_size),
+            network_allow: list(self.network_allow, file.network_allow),
+            dns: list(self.dns, file.dns),
+            memory_default: self.memory_default.or(file.memory_default),
+            memory_max: self.memory_max.or(file.memory_max),
+            disk_default: self.disk_default.or(file.disk_default),
+            pids_default: self.pids_default.or(file.pids_default),
+            cpu_default: self.cpu_default.or(file.cpu_default),
+            timeout_max: self.timeout_max.or(file.timeout_max),
+            lease_oneshot: self.lease_oneshot.or(file.lease_oneshot),
+            lease_persistent: self.lease_persistent.or(file.lease_persistent),
+            sandboxes_max: self.sandboxes_max.or(file.sandboxes_max),
+            running_max: self.running_max.or(file.running_max),
+            body_max: self.body_max.or(file.body_max),
+            output_max: self.output_max.or(file.output_max),
+            log_json: self.log_json || file.log_json,
+        }
+    }
+
+    /// Where to listen.
+    pub(crate) fn addresses(&self) -> Vec<SocketAddr> {
+        if self.listen.is_empty() {
+            vec![SocketAddr::from((Ipv4Addr::LOCALHOST, 8080))]
+        } else {
+            self.listen.clone()
+        }
+    }
+
+    /// The engine's settings.
+    pub(crate) fn settings(&self) -> Outcome<Settings> {
+        let mut settings = Settings::default();
+        let set_size = |value: &mut u64, text: &Option<String>, name| -> Outcome<()> {
+            if let Some(text) = text {
+                *value = size(name, text)?;
+            }
+            Ok(())
+        };
+        let set_time = |value: &mut Duration, text: &Option<String>, name| -> Outcome<()> {
+            if let Some(text) = text {
+                *value = duration(text).map_err(|why| Failure::new(format!("{name}: {why}")))?;
+            }
+            Ok(())
+        };
+        let (default, max) = (&mut settings.limits_default, &mut settings.limits_max);
+        set_size(&mut default.memory_bytes, &self.memory_default, "memory_default")?;
+        set_size(&mut max.memory_bytes, &self.memory_max, "memory_max")?;
+        set_size(&mut default.disk_bytes, &self.disk_default, "disk_default")?;
+        set_size(&mut settings.output_bytes_max, &self.output_max, "output_max")?;
+        set_time(&mut settings.timeout_max, &self.timeout_max, "timeout_max")?;
+        set_time(&mut settings.lease_oneshot, &self.lease_oneshot, "lease_oneshot")?;
+        set_time(&mut settings.lease_persistent, &self.lease_persistent, "lease_persistent")?;
+        settings.limits_default.pids = self.pids_default.unwrap_or(settings.limits_default.pids);
+        settings.limits_default.cpu_millis = self.cpu_default.unwrap_or(settings.limits_default.cpu_millis);
+        settings.sandboxes_max = self.sandboxes_max.unwrap_or(settings.sandboxes_max);
+        settings.running_max = self.running_max.unwrap_or(settings.running_max);
+        Ok(settings)
+    }
+
+    /// The largest request body in bytes.
+    pub(crate) fn body_bytes_max(&self) -> Outcome<usize> {
+        let default = api::ApiSettings::default().body_bytes_max;
+        let text = self.body_max.as_deref();
+        let bytes = text.map(|text| size("body_max", text)).transpose()?;
+        Ok(bytes.map_or(default, |bytes| usize::try_from(bytes).unwrap_or(usize::MAX)))
+    }
+
+    /// The size of a new storage file.
+    pub(crate) fn storage_bytes(&self) -> Outcome<Option<u64>> {
+        self.storage_size.as_deref().map(|text| size("storage_size", text)).transpose()
+    }
+}
+
+fn size(name: &str, text: &str) -> Outcome<u64> {
+    bytes(text).map_err(|why| Failure::new(format!("{name}: {why}")))
+}
+
+/// `10.0.0.0/8`, or a single address.
+pub(crate) fn network(text: &str) -> Outcome<(Ipv4Addr, u8)> {
+    let bad = || Failure::new(format!("{text:?} is no network; write 10.0.0.0/8 or 10.1.2.3"));
+    let (address, length) = text.split_once('/').unwrap_or((text, "32"));
+    let (address, length): (Ipv4Addr, u8) =
+        (address.parse().map_err(|_| bad())?, length.parse().map_err(|_| bad())?);
+    if length > 32 { Err(bad()) } else { Ok((address, length)) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_wins_over_the_file() {
+        let own = ServeOptions { pids_default: Some(7), ..ServeOptions::default() };
+        let file = toml::from_str("pids_default = 9\nrunning_max = 3\nlisten = ['127.0.0.1:1']").unwrap();
+        let both = own.or(file);
+        assert_eq!((both.pids_default, both.running_max), (Some(7), Some(3)));
+        assert_eq!(both.addresses(), ["127.0.0.1:1".parse().unwrap()]);
+    }
+
+    #[test]
+    fn unknown_names_in_the_file_are_refused() {
+        assert!(toml::from_str::<ServeOptions>("pid_default = 9").is_err());
+    }
+
+    #[test]
+    fn networks() {
+        assert_eq!(network("10.0.0.0/8").unwrap(), (Ipv4Addr::new(10, 0, 0, 0), 8));
+        assert_eq!(network("10.1.2.3").unwrap().1, 32);
+        assert!(network("10.0.0.0/33").is_err());
+        assert!(network("example.org").is_err());
+    }
+}

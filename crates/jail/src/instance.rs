@@ -1,0 +1,85 @@
+//! Which of the host's instances a server is: a number that no other running server has.
+//!
+//! Numbers are files in `/run/atoll`, locked for as long as the server or its launcher lives. Each file names
+//! the data directory that used the number last, which gets it again: its sandboxes carry the number in the
+//! names of their control groups.
+
+use std::{
+    fs::{self, File, OpenOptions, TryLockError},
+    io::{self, Read, Seek, Write},
+    path::Path,
+};
+
+use protocol::HostPath;
+
+use crate::plan::Instance;
+
+/// Where the numbers are.
+const FOLDER: &str = "/run/atoll";
+
+/// A number, held.
+#[derive(Debug)]
+pub struct InstanceLease {
+    /// The number.
+    pub instance: Instance,
+    _lock: File,
+}
+
+/// Why a server gets no number.
+#[derive(Debug, thiserror::Error)]
+pub enum InstanceError {
+    /// All numbers are held.
+    #[error("{} servers run on this host already; stop one", Instance::COUNT)]
+    AllInUse,
+    /// A file can't be used.
+    #[error("can't use {path}")]
+    Io {
+        /// Which.
+        path: HostPath,
+        /// Why.
+        source: io::Error,
+    },
+}
+
+/// Takes a number for the server of a data directory: the one it had, else one that nobody had, else one
+/// whose server is gone.
+///
+/// # Errors
+/// [`InstanceError`].
+pub fn instance_claim(data: &Path) -> Result<InstanceLease, InstanceError> {
+    let folder = HostPath::new(FOLDER);
+    let failed = |path: &HostPath| {
+        let path = path.clone();
+        move |source| InstanceError::Io { path, source }
+    };
+    fs::create_dir_all(&folder).map_err(failed(&folder))?;
+    let owner = data.as_os_str().as_encoded_bytes();
+    let wanted: [fn(&[u8], &[u8]) -> bool; 3] =
+        [|had, owner| had == owner, |had, _| had.is_empty(), |_, _| true];
+    for wanted in wanted {
+        for instance in (0..Instance::COUNT).filter_map(Instance::new) {
+            let path = folder.join(format!("{}.lock", instance.number()));
+            let mut file = OpenOptions::new()
+                .read(true)
+                .write(true)
+                .create(true)
+                .truncate(false)
+                .open(&path)
+                .map_err(failed(&path))?;
+            let mut had = Vec::new();
+            file.read_to_end(&mut had).map_err(failed(&path))?;
+            if !wanted(&had, owner) {
+                continue;
+            }
+            match file.try_lock() {
+                Ok(()) => {}
+                Err(TryLockError::WouldBlock) => continue,
+                Err(TryLockError::Error(error)) => return Err(failed(&path)(error)),
+            }
+            let note = file.set_len(0).and_then(|()| file.rewind()).and_then(|()| file.write_all(owner));
+            note.map_err(failed(&path))?;
+            return Ok(InstanceLease { instance, _lock: file });
+        }
+    }
+    Err(InstanceError::AllInUse)
+}

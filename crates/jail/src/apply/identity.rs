@@ -27,6 +27,20 @@ pub(super) fn assume(plan: &LaunchPlan, parts: &Parts<'_>) -> Result<(), StepErr
     sys::seccomp_install(parts.seccomp).step(|| "install the seccomp filter".to_owned())
 }
 
+/// Does something as another user, with all capabilities kept (credentials(7), "effective").
+pub(super) fn as_user<T>(id: u32, act: impl FnOnce() -> rustix::io::Result<T>) -> rustix::io::Result<T> {
+    let (uid, gid) = (Uid::from_raw(id), Gid::from_raw(id));
+    let capabilities = thread::capabilities(None)?;
+    thread::set_thread_res_gid(Gid::ROOT, gid, Gid::ROOT)?;
+    thread::set_thread_res_uid(Uid::ROOT, uid, Uid::ROOT)?;
+    // Leaving user 0 took the effective ones; the permitted ones stayed.
+    thread::set_capabilities(None, capabilities)?;
+    let done = act();
+    thread::set_thread_res_uid(Uid::ROOT, Uid::ROOT, Uid::ROOT)?;
+    thread::set_thread_res_gid(Gid::ROOT, Gid::ROOT, Gid::ROOT)?;
+    done
+}
+
 fn become_root_inside() -> rustix::io::Result<()> {
     thread::set_thread_groups(&[])?;
     thread::set_thread_res_gid(Gid::ROOT, Gid::ROOT, Gid::ROOT)?;

@@ -14,7 +14,7 @@ use rustix::{
     },
 };
 
-use super::Parts;
+use super::{Parts, identity};
 use crate::{
     failure::{Step, StepError},
     plan::{LaunchPlan, Lower, MountStep, Template},
@@ -35,7 +35,7 @@ pub(super) fn build(plan: &LaunchPlan, parts: &Parts<'_>) -> Result<(), StepErro
     layer_attach(parts)?;
     let mut prepared = Vec::with_capacity(plan.mounts.len());
     for step in &plan.mounts {
-        prepared.push(prepare(step, parts).step(|| format!("prepare {}", describe(step)))?);
+        prepared.push(prepare(step, plan.slot.first_id(), parts).step(|| format!("prepare {}", describe(step)))?);
     }
     let mut prepared = prepared.into_iter();
     match prepared.next() {
@@ -78,10 +78,10 @@ fn layer_attach(parts: &Parts<'_>) -> Result<(), StepError> {
 }
 
 /// Makes what a step mounts, as far as it comes from the host.
-fn prepare<'a>(step: &'a MountStep, parts: &Parts<'_>) -> rustix::io::Result<Prepared<'a>> {
+fn prepare<'a>(step: &'a MountStep, owner: u32, parts: &Parts<'_>) -> rustix::io::Result<Prepared<'a>> {
     let mount = match step {
         MountStep::Overlay { lower, layer_folder, volatile, .. } => {
-            overlay(*lower, layer_folder, *volatile, parts)?
+            overlay(*lower, layer_folder, *volatile, owner, parts)?
         }
         MountStep::Template { tree: Template::Dev, .. } => copy_of(&parts.trees.dev())?,
         MountStep::Template { tree: Template::Sys, .. } => copy_of(&parts.trees.sys())?,
@@ -119,7 +119,16 @@ fn prepare<'a>(step: &'a MountStep, parts: &Parts<'_>) -> rustix::io::Result<Pre
 }
 
 /// An overlay of a read-only tree and a folder of the layer, both with the sandbox's ids.
-fn overlay(lower: Lower, folder: &str, volatile: bool, parts: &Parts<'_>) -> rustix::io::Result<OwnedFd> {
+///
+/// It keeps the identity of whoever makes it and works on the layer with that, so that must be the sandbox's
+/// root: the host's has no id there.
+fn overlay(
+    lower: Lower,
+    folder: &str,
+    volatile: bool,
+    owner: u32,
+    parts: &Parts<'_>,
+) -> rustix::io::Result<OwnedFd> {
     let source = match lower {
         Lower::HostSkeleton => parts.trees.host_skeleton.clone(),
         Lower::HostUsr => HostPath::new("/usr"),
@@ -144,7 +153,7 @@ fn overlay(lower: Lower, folder: &str, volatile: bool, parts: &Parts<'_>) -> rus
     if volatile {
         fsconfig_set_flag(context.as_fd(), "volatile")?;
     }
-    fsconfig_create(context.as_fd())?;
+    identity::as_user(owner, || fsconfig_create(context.as_fd()))?;
     fsmount(
         context.as_fd(),
         FsMountFlags::FSMOUNT_CLOEXEC,

@@ -1,1 +1,18 @@
-//! Placeholder.
+//! What the black-box tests share: a real server of their own, a client for it, and a look at what it leaves
+//! on the host. It must not know the server's code; it knows the documented API, and where a host shows
+//! processes, mounts, control groups and interfaces.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "only tests use this, and a test ends there")]
+
+mod answer;
+mod client;
+pub mod deadline;
+mod processes;
+mod server;
+mod traces;
+
+pub use answer::{Answer, Run};
+pub use client::Client;
+pub use processes::{children_of, pids_below, status_field};
+pub use server::{Server, atoll, toolchains};
+pub use traces::Traces;

@@ -52,13 +52,6 @@ impl Netlink {
         self.call(RouteNetlinkMessage::NewLink(link), NLM_F_CREATE | NLM_F_EXCL)
     }
 
-    /// Removes an interface, and with it its pair's other end.
-    pub(crate) fn link_delete(&mut self, index: u32) -> Result<(), Errno> {
-        let mut link = LinkMessage::default();
-        link.header.index = index;
-        self.call(RouteNetlinkMessage::DelLink(link), 0)
-    }
-
     /// Sets an interface up.
     pub(crate) fn link_up(&mut self, index: u32) -> Result<(), Errno> {
         let mut link = LinkMessage::default();

@@ -147,6 +147,8 @@ impl std::fmt::Display for Failure {
 /// Where the time of a launch went, in microseconds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LaunchTimings {
+    /// It had been prepared ahead; the times are those of handing it over.
+    pub prepared: bool,
     /// Layer and quota.
     pub layer_us: u32,
     /// Control groups made and written.

@@ -216,6 +216,12 @@ impl DataDir {
         self.run_folder(sandbox).join("agent.sock")
     }
 
+    /// The file that names the control groups of a running sandbox.
+    #[must_use]
+    pub fn group_file(&self, sandbox: SandboxId) -> HostPath {
+        self.run_folder(sandbox).join("group")
+    }
+
     /// The lock file. Its presence also says that the folder is Atoll's.
     #[must_use]
     pub fn lock_file(&self) -> HostPath {

@@ -47,8 +47,14 @@ impl Launcher {
         }
     }
 
-    /// The groups that a sandbox has, whatever its limits are.
+    /// The groups that a sandbox has, whatever its limits are. One that was prepared ahead has them under
+    /// the name that it had then, which its folder tells.
     pub(super) fn cgroup_of(&self, sandbox: SandboxId) -> CgroupPlan {
+        if let Some(running) = self.running.get(&sandbox) {
+            return running.cgroup.clone();
+        }
+        let named = std::fs::read_to_string(self.config.data.group_file(sandbox));
+        let sandbox = named.ok().and_then(|name| name.parse().ok()).unwrap_or(sandbox);
         let host = &self.config.host.cgroups;
         let mut plan = cgroup_plan(sandbox, self.config.instance, &protocol::limits::Limits::default(), host);
         plan.groups.retain(|group| group.folder.as_path().exists());
@@ -85,6 +91,11 @@ impl Launcher {
         let mut stats = groups::stats(&running.cgroup);
         stats.disk_bytes = self.layers.size_bytes(sandbox);
         running.phase = Phase::Ended { stats };
+        if self.prepared_forget(sandbox) {
+            self.finish_prepared(sandbox);
+            return;
+        }
+        let Some(running) = self.running.get(&sandbox) else { return };
         if running.waiting.is_empty() {
             let status = status.as_ref().and_then(exit_status);
             calls::send(&self.socket, &Reply::Exited { sandbox, status, stats }, None);
@@ -106,6 +117,14 @@ impl Launcher {
                 _ => self.answer_stats(waiting.number, stats),
             }
         }
+    }
+
+    /// Removes a sandbox that was prepared ahead and ended before anybody wanted it.
+    fn finish_prepared(&mut self, sandbox: SandboxId) {
+        let Some(running) = self.running.remove(&sandbox) else { return };
+        self.leftovers_remove(sandbox, &running.cgroup);
+        self.report_error(self.layers.remove(sandbox));
+        self.slots.release(running.slot);
     }
 
     /// A launch failed in the child, which has exited or is about to.

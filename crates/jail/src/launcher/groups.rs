@@ -49,16 +49,36 @@ pub(super) fn create(plan: &CgroupPlan) -> Result<Option<OwnedFd>, StepError> {
     let mut unified = None;
     for group in &plan.groups {
         make(&group.folder)?;
-        for (file, value) in &group.writes {
-            let file = group.folder.join(file);
-            std::fs::write(&file, value).step(|| format!("write {value} to {file}"))?;
-        }
+        values_write(group)?;
         if group.version == CgroupVersion::V2 {
             let folder = File::open(&group.folder).step(|| format!("open {}", group.folder))?;
             unified = Some(folder.into());
         }
     }
     Ok(unified)
+}
+
+/// Gives existing groups other limits. Memory is first lowered, or first raised, with swap's limit after or
+/// before it: the kernel keeps the one below the other.
+pub(super) fn limit(plan: &CgroupPlan) -> Result<(), StepError> {
+    for group in &plan.groups {
+        if values_write(group).is_err() {
+            for (file, value) in group.writes.iter().rev() {
+                value_write(group, file, value)?;
+            }
+            values_write(group)?;
+        }
+    }
+    Ok(())
+}
+
+fn values_write(group: &GroupPlan) -> Result<(), StepError> {
+    group.writes.iter().try_for_each(|(file, value)| value_write(group, file, value))
+}
+
+fn value_write(group: &GroupPlan, file: &str, value: &str) -> Result<(), StepError> {
+    let file = group.folder.join(file);
+    std::fs::write(&file, value).step(|| format!("write {value} to {file}"))
 }
 
 /// Kills every process in the groups. Nothing can be started in them while this goes on: version 2 says so

@@ -57,6 +57,18 @@ impl Layers {
         filled.map(|()| true)
     }
 
+    /// Gives the layer of a sandbox to another, with another limit.
+    pub(super) fn rename(&self, from: SandboxId, to: SandboxId, disk_bytes: u64) -> Result<(), StepError> {
+        let (from, to) = (from.to_string(), to.to_string());
+        rustix::fs::renameat(&self.folder, &from, &self.folder, &to)
+            .step(|| "rename the writable layer".to_owned())?;
+        if self.subvolumes {
+            let layer = self.open_layer(&to)?;
+            sys::subvolume_limit(layer.as_fd(), disk_bytes).step(|| "limit the writable layer".to_owned())?;
+        }
+        Ok(())
+    }
+
     fn fill(&self, name: &str, overlays: &[&str], disk_bytes: u64) -> Result<(), StepError> {
         let layer = self.open_layer(name)?;
         if self.subvolumes {

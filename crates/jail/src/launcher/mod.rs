@@ -7,6 +7,7 @@ mod ending;
 mod groups;
 mod layer;
 mod network;
+mod prepared;
 mod running;
 mod serve;
 mod slots;

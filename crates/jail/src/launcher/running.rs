@@ -13,6 +13,8 @@ use crate::plan::{CgroupPlan, Slot};
 /// One sandbox, from clone until what is left of it is removed.
 pub(super) struct Running {
     pub(super) sandbox: SandboxId,
+    /// Who its end is told to, in [`super::serve::Launcher::events`].
+    pub(super) exit_event: u64,
     pub(super) slot: Slot,
     pub(super) pid: i32,
     pub(super) pidfd: OwnedFd,
@@ -25,7 +27,13 @@ pub(super) struct Running {
 /// Where it is.
 pub(super) enum Phase {
     /// Its first process applies the plan; the pipe tells how that went.
-    Starting { number: u64, report: OwnedFd, timings: LaunchTimings, cloned_at: Instant },
+    Starting {
+        /// The request that waits for it; none if it is prepared ahead.
+        number: Option<u64>,
+        report: OwnedFd,
+        timings: LaunchTimings,
+        cloned_at: Instant,
+    },
     /// The agent runs.
     Live,
     /// All its processes have ended.

@@ -21,6 +21,7 @@ use super::{
     groups,
     layer::Layers,
     network::Uplink,
+    prepared::Prepared,
     running::{Phase, Running, Waiting},
     slots::Slots,
     trees,
@@ -44,14 +45,15 @@ pub(super) struct Launcher {
     pub(super) agent: OwnedFd,
     pub(super) seccomp: Vec<FilterInstruction>,
     pub(super) running: HashMap<SandboxId, Running>,
+    pub(super) prepared: Prepared,
     /// Which sandbox an event is of, by the number it was registered with.
-    events: HashMap<u64, (SandboxId, Source)>,
+    pub(super) events: HashMap<u64, (SandboxId, Source)>,
     event_next: u64,
 }
 
 /// What happened.
 #[derive(Clone, Copy)]
-enum Source {
+pub(super) enum Source {
     /// The child's report ended.
     Report,
     /// The first process ended.
@@ -69,7 +71,7 @@ impl Launcher {
         let _ = rustix::thread::set_name(c"atoll-launcher");
         groups::instance_make(&config.host.cgroups, config.instance)?;
         let uplink = Uplink::open(&config)?;
-        let trees = trees::make(&config.data)?;
+        let trees = trees::make(&config.data, &config.host.cgroups)?;
         let layers = Layers::open(&config.data, config.subvolumes)?;
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC).step(|| "make an epoll".to_owned())?;
         epoll::add(&epoll, &socket, epoll::EventData::new_u64(SOCKET), epoll::EventFlags::IN)
@@ -79,6 +81,7 @@ impl Launcher {
             slots: Slots::new(config.instance),
             seccomp: seccomp::compile(),
             running: HashMap::new(),
+            prepared: Prepared::new(config.network.is_some()),
             events: HashMap::new(),
             event_next: SOCKET + 1,
             config,
@@ -96,7 +99,8 @@ impl Launcher {
         let mut events = Vec::with_capacity(64);
         loop {
             events.clear();
-            match epoll::wait(&self.epoll, rustix::buffer::spare_capacity(&mut events), None) {
+            let wait = self.prepared.wait();
+            match epoll::wait(&self.epoll, rustix::buffer::spare_capacity(&mut events), wait.as_ref()) {
                 Ok(_) | Err(rustix::io::Errno::INTR) => {}
                 Err(errno) => {
                     eprintln!("atoll launcher: wait for events: {errno}");
@@ -114,8 +118,14 @@ impl Launcher {
                 match calls::receive(&self.socket, &mut buffer) {
                     Incoming::Call(call) => self.call(call),
                     Incoming::Nothing => server = false,
-                    Incoming::Closed => return 0,
+                    Incoming::Closed => {
+                        self.prepared_end();
+                        return 0;
+                    }
                 }
+            }
+            if events.is_empty() {
+                self.prepare_ahead();
             }
         }
     }
@@ -141,7 +151,8 @@ impl Launcher {
                 self.answer_stats(number, stats);
             }
             Request::Inventory => match self.layers.list() {
-                Ok(layers) => {
+                Ok(mut layers) => {
+                    layers.retain(|sandbox| !self.prepared.contains(*sandbox));
                     let running = self.inventory();
                     calls::send(&self.socket, &Reply::Inventory { number, running, layers }, None);
                 }
@@ -162,42 +173,43 @@ impl Launcher {
         }
     }
 
-    /// Sandboxes that have groups, whoever started them.
+    /// Sandboxes that were started and not ended, whoever started them; those prepared ahead are not told of.
     fn inventory(&self) -> Vec<SandboxId> {
-        let name = self.config.instance.name();
-        let folders = self.config.host.cgroups.hierarchies.iter().map(|hierarchy| hierarchy.mount.join(&name));
-        let mut found: Vec<SandboxId> = folders
-            .filter_map(|folder| std::fs::read_dir(folder).ok())
-            .flatten()
+        let Ok(folders) = std::fs::read_dir(self.config.data.run()) else { return Vec::new() };
+        folders
             .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
-            .collect();
-        found.sort_unstable();
-        found.dedup();
-        found
+            .filter(|sandbox| !self.prepared.contains(*sandbox))
+            .collect()
     }
 
     /// Watches a sandbox's start and end.
-    pub(super) fn watch(&mut self, running: Running) -> Result<(), StepError> {
+    pub(super) fn watch(&mut self, mut running: Running) -> Result<(), StepError> {
         let sandbox = running.sandbox;
-        let mut add = |fd: &OwnedFd, source| {
+        let mut add = |fd: &OwnedFd, source| -> rustix::io::Result<u64> {
             let number = self.event_next;
             self.event_next += 1;
             self.events.insert(number, (sandbox, source));
             // Once: a report or an end is handled whole.
             let flags = epoll::EventFlags::IN | epoll::EventFlags::ONESHOT;
-            epoll::add(&self.epoll, fd, epoll::EventData::new_u64(number), flags)
+            epoll::add(&self.epoll, fd, epoll::EventData::new_u64(number), flags)?;
+            Ok(number)
         };
         let added = match &running.phase {
-            Phase::Starting { report, .. } => add(report, Source::Report),
+            Phase::Starting { report, .. } => add(report, Source::Report).map(|_| ()),
             _ => Ok(()),
         };
         let added = added.and_then(|()| add(&running.pidfd, Source::Exit));
-        let watched = added.step(|| "watch the sandbox".to_owned());
-        if watched.is_err() {
-            self.end_now(&running);
+        match added.step(|| "watch the sandbox".to_owned()) {
+            Ok(number) => {
+                running.exit_event = number;
+                self.running.insert(sandbox, running);
+                Ok(())
+            }
+            Err(error) => {
+                self.end_now(&running);
+                Err(error)
+            }
         }
-        self.running.insert(sandbox, running);
-        watched
     }
 
     pub(super) fn answer_failed(&self, number: u64, error: StepError) {

@@ -40,13 +40,16 @@ const LISTEN_BACKLOG: i32 = 128;
 impl Launcher {
     /// Starts a sandbox. The answer comes now if a step fails here, else when the child reports.
     pub(super) fn launch(&mut self, number: u64, spec: &LaunchSpec) {
-        if let Err(error) = self.launch_try(number, spec) {
+        let launched = self.spec_check(spec).and_then(|()| {
+            if self.prepared_hand_over(number, spec)? { Ok(()) } else { self.start(Some(number), spec) }
+        });
+        if let Err(error) = launched {
             self.answer_failed(number, error);
         }
     }
 
-    fn launch_try(&mut self, number: u64, spec: &LaunchSpec) -> Result<(), StepError> {
-        self.spec_check(spec)?;
+    /// Starts a first process for a request, or ahead of one.
+    pub(super) fn start(&mut self, number: Option<u64>, spec: &LaunchSpec) -> Result<(), StepError> {
         let slot = self.slots.take().ok_or_else(|| StepError::new("take a slot: all are in use", Errno::AGAIN))?;
         let plan = plan::launch_plan(spec, slot, &self.config.host);
         let mut timings = LaunchTimings::default();
@@ -90,7 +93,7 @@ impl Launcher {
 
     fn clone_child(
         &mut self,
-        number: u64,
+        number: Option<u64>,
         plan: &LaunchPlan,
         mut timings: LaunchTimings,
     ) -> Result<Running, StepError> {
@@ -127,6 +130,7 @@ impl Launcher {
         drop((report_write, ready_read, listener, cgroup));
         let running = Running {
             sandbox: plan.sandbox,
+            exit_event: 0,
             slot: plan.slot,
             pid,
             pidfd,
@@ -181,7 +185,10 @@ impl Launcher {
             rustix::net::listen(&socket, LISTEN_BACKLOG)?;
             Ok(socket)
         };
-        make().step(|| format!("make the socket {path}"))
+        let socket = make().step(|| format!("make the socket {path}"))?;
+        let group = self.config.data.group_file(sandbox);
+        std::fs::write(&group, sandbox.to_string()).step(|| format!("write {group}"))?;
+        Ok(socket)
     }
 
     /// Takes back what was made for a launch that failed.
@@ -206,6 +213,10 @@ impl Launcher {
         let read = std::fs::File::from(report).read_to_end(&mut bytes);
         timings.child_us = micros(cloned_at);
         if read.is_ok() && bytes.is_empty() {
+            let Some(number) = number else {
+                self.prepared_ready(sandbox);
+                return;
+            };
             let reply = Reply::Launched { number, pid: running.pid, timings };
             calls::send(&self.socket, &reply, Some(running.pidfd.as_fd()));
             return;
@@ -213,7 +224,10 @@ impl Launcher {
         let failure = postcard::from_bytes(&bytes)
             .unwrap_or(Failure { step: "read the report of the launch".to_owned(), errno: 0 });
         self.forget_failed(sandbox);
-        calls::send(&self.socket, &Reply::Failed { number, failure }, None);
+        match number {
+            Some(number) => calls::send(&self.socket, &Reply::Failed { number, failure }, None),
+            None => self.prepared_failed(&failure),
+        }
     }
 }
 

@@ -1,6 +1,6 @@
 //! The trees that all sandboxes share, made once in the launcher's own mount namespace.
 
-use std::os::fd::AsFd;
+use std::{os::fd::AsFd, path::Path};
 
 use protocol::{HostPath, launcher::ImageName};
 use rustix::{
@@ -15,6 +15,7 @@ use storage::layout::DataDir;
 
 use crate::{
     apply::Trees,
+    host::CgroupHost,
     failure::{Step, StepError},
     sys::{self, MountAttributes, mount_attribute},
 };
@@ -33,10 +34,11 @@ const DEVICE_LINKS: [(&str, &str); 5] = [
 ];
 
 /// Enters a mount namespace of the launcher's own, from which nothing reaches the host's, and makes the trees.
-pub(super) fn make(data: &DataDir) -> Result<Trees, StepError> {
+pub(super) fn make(data: &DataDir, cgroups: &CgroupHost) -> Result<Trees, StepError> {
     sys::unshare(UnshareFlags::NEWNS).step(|| "make the launcher's mount namespace".to_owned())?;
     mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC)
         .step(|| "make the launcher's mounts private".to_owned())?;
+    mounts_reduce(data, cgroups)?;
     let trees = Trees {
         scratch: data.root().join("launcher"),
         host_skeleton: data.image_rootfs(&ImageName::Host),
@@ -53,6 +55,25 @@ pub(super) fn make(data: &DataDir) -> Result<Trees, StepError> {
     dev_make(&trees.dev())?;
     sys_make(&trees.sys())?;
     Ok(trees)
+}
+
+/// Lets go of every mount that a launch does not need: each clone copies them, each pivot removes the copies.
+fn mounts_reduce(data: &DataDir, cgroups: &CgroupHost) -> Result<(), StepError> {
+    let mountinfo =
+        std::fs::read_to_string("/proc/self/mountinfo").step(|| "read /proc/self/mountinfo".to_owned())?;
+    let needed = |mount: &Path| {
+        let holds = |path: &Path| path.starts_with(mount);
+        holds(data.storage().as_path())
+            || holds(data.toolchains().as_path())
+            || ["/proc", "/sys/class", "/usr"].iter().any(|path| holds(Path::new(path)))
+            || cgroups.hierarchies.iter().any(|hierarchy| holds(hierarchy.mount.as_path()))
+    };
+    let mounts = mountinfo.lines().filter_map(|line| line.split(' ').nth(4)).map(Path::new);
+    for mount in mounts.filter(|mount| !needed(mount)) {
+        // A name with a space is written with escapes and not found; it then stays, at no harm.
+        let _ = rustix::mount::unmount(mount, rustix::mount::UnmountFlags::DETACH);
+    }
+    Ok(())
 }
 
 fn dev_make(dev: &HostPath) -> Result<(), StepError> {

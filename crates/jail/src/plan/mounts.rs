@@ -82,8 +82,8 @@ pub enum Template {
     Sys,
 }
 
-/// The most that `/tmp` holds; the memory limit holds as well.
-const TMP_BYTES_MAX: u64 = 1 << 30;
+/// What `/tmp` holds. It counts as the sandbox's memory, whose limit may be reached before.
+const TMP_BYTES: u64 = 256 << 20;
 /// What `/dev/shm` holds, as in Docker.
 const SHM_BYTES: u64 = 64 << 20;
 /// The group `tty` of Debian, which grantpt(3) expects to own terminals.
@@ -113,8 +113,8 @@ pub fn mount_steps(spec: &LaunchSpec, slot: Slot, host: &HostFacts) -> Vec<Mount
     steps.extend([
         MountStep::Template { on: "/dev", tree: Template::Dev },
         MountStep::DevPts { on: "/dev/pts", tty_gid: owner + TTY_GID },
-        MountStep::Tmpfs { on: "/dev/shm", size_bytes: SHM_BYTES.min(spec.limits.memory_bytes), owner },
-        MountStep::Tmpfs { on: "/tmp", size_bytes: TMP_BYTES_MAX.min(spec.limits.memory_bytes), owner },
+        MountStep::Tmpfs { on: "/dev/shm", size_bytes: SHM_BYTES, owner },
+        MountStep::Tmpfs { on: "/tmp", size_bytes: TMP_BYTES, owner },
         MountStep::Template { on: "/sys", tree: Template::Sys },
         MountStep::Proc { on: "/proc" },
     ]);

@@ -1,0 +1,173 @@
+//! Sandboxes prepared ahead: launched when the launcher has nothing else to do, handed over when one is
+//! wanted that fits.
+//!
+//! Such a sandbox is like any other, fresh and used once; only its limits and its names are set when it is
+//! handed over. What it is launched with must not depend on the request, so only requests for the usual are
+//! served from here.
+
+use std::{
+    os::fd::AsFd,
+    time::{Duration, Instant},
+};
+
+use protocol::{
+    SandboxId,
+    launcher::{Failure, ImageName, LaunchSpec, LaunchTimings, NetworkMode, Reply},
+    limits::Limits,
+};
+use rustix::event::Timespec;
+
+use super::{calls, groups, serve::Launcher};
+use crate::{
+    failure::{Step, StepError},
+    plan::cgroup_plan,
+};
+
+/// How many without and with a network are kept ready.
+const READY_WITHOUT_NETWORK: usize = 4;
+const READY_WITH_NETWORK: usize = 1;
+
+/// How long nothing must have come in before the next one is prepared: a request in the middle of its own
+/// steps is not to wait for another's.
+const QUIET: Duration = Duration::from_micros(200);
+
+/// After so many failures in a row nothing more is prepared: requests then tell what is wrong.
+const FAILURES_MAX: u32 = 3;
+
+/// What is ready, and what is on its way.
+pub(super) struct Prepared {
+    ready: Vec<(NetworkMode, SandboxId)>,
+    starting: Option<(NetworkMode, SandboxId)>,
+    network: bool,
+    failures: u32,
+    /// Nothing is prepared before the first request: a server that is not used costs nothing.
+    wanted: bool,
+}
+
+impl Prepared {
+    pub(super) fn new(network: bool) -> Self {
+        Self { ready: Vec::new(), starting: None, network, failures: 0, wanted: false }
+    }
+
+    /// How long to wait for events before preparing the next one; `None` for ever.
+    pub(super) fn wait(&self) -> Option<Timespec> {
+        self.next().map(|_| Timespec { tv_sec: 0, tv_nsec: i64::from(QUIET.subsec_nanos()) })
+    }
+
+    pub(super) fn contains(&self, sandbox: SandboxId) -> bool {
+        self.ready.iter().chain(&self.starting).any(|(_, prepared)| *prepared == sandbox)
+    }
+
+    /// What is to be prepared next.
+    fn next(&self) -> Option<NetworkMode> {
+        if !self.wanted || self.starting.is_some() || self.failures >= FAILURES_MAX {
+            return None;
+        }
+        let count = |network| self.ready.iter().filter(|(mode, _)| *mode == network).count();
+        if count(NetworkMode::None) < READY_WITHOUT_NETWORK {
+            Some(NetworkMode::None)
+        } else if self.network && count(NetworkMode::Nat) < READY_WITH_NETWORK {
+            Some(NetworkMode::Nat)
+        } else {
+            None
+        }
+    }
+}
+
+impl Launcher {
+    /// Prepares the next one, if one is missing.
+    pub(super) fn prepare_ahead(&mut self) {
+        let Some(network) = self.prepared.next() else { return };
+        let spec = LaunchSpec {
+            sandbox: SandboxId::random(),
+            image: ImageName::Host,
+            limits: Limits::default(),
+            network,
+            ephemeral: true,
+        };
+        self.prepared.starting = Some((network, spec.sandbox));
+        if let Err(error) = self.start(None, &spec) {
+            self.prepared_failed(&error.into());
+        }
+    }
+
+    pub(super) fn prepared_ready(&mut self, sandbox: SandboxId) {
+        if let Some(prepared) = self.prepared.starting.take_if(|(_, starting)| *starting == sandbox) {
+            self.prepared.ready.push(prepared);
+            self.prepared.failures = 0;
+        }
+    }
+
+    pub(super) fn prepared_failed(&mut self, failure: &Failure) {
+        eprintln!("atoll launcher: prepare a sandbox ahead: {failure}");
+        self.prepared.starting = None;
+        self.prepared.failures += 1;
+    }
+
+    /// Forgets one that has ended. Returns whether it was one of these.
+    pub(super) fn prepared_forget(&mut self, sandbox: SandboxId) -> bool {
+        let known = self.prepared.contains(sandbox);
+        if known {
+            self.prepared.ready.retain(|(_, prepared)| *prepared != sandbox);
+            self.prepared.starting.take_if(|(_, prepared)| *prepared == sandbox);
+        }
+        known
+    }
+
+    /// Answers a request with a prepared sandbox. Returns whether there was one that fits.
+    pub(super) fn prepared_hand_over(&mut self, number: u64, spec: &LaunchSpec) -> Result<bool, StepError> {
+        self.prepared.wanted = true;
+        let usual = spec.ephemeral
+            && spec.image == ImageName::Host
+            && spec.limits.open_files == Limits::default().open_files;
+        let position = self.prepared.ready.iter().position(|(network, _)| *network == spec.network);
+        let (true, Some(position)) = (usual, position) else { return Ok(false) };
+        let (_, prepared) = self.prepared.ready.swap_remove(position);
+        let Some(mut running) = self.running.remove(&prepared) else { return Ok(false) };
+        let start = Instant::now();
+        let sandbox = spec.sandbox;
+        // Until the names are changed it is found, and ended, under its old one.
+        let renamed = self.prepared_rename(prepared, spec);
+        if let Err(error) = renamed {
+            self.end_now(&running);
+            for name in [prepared, sandbox] {
+                self.leftovers_remove(name, &running.cgroup);
+                self.report_error(self.layers.remove(name));
+            }
+            self.slots.release(running.slot);
+            return Err(error);
+        }
+        if let Some(event) = self.events.get_mut(&running.exit_event) {
+            event.0 = sandbox;
+        }
+        running.sandbox = sandbox;
+        let child_us = u32::try_from(start.elapsed().as_micros()).unwrap_or(u32::MAX);
+        let timings = LaunchTimings { prepared: true, child_us, ..LaunchTimings::default() };
+        let reply = Reply::Launched { number, pid: running.pid, timings };
+        calls::send(&self.socket, &reply, Some(running.pidfd.as_fd()));
+        self.running.insert(sandbox, running);
+        Ok(true)
+    }
+
+    /// Gives a prepared sandbox the limits and the names of a request.
+    fn prepared_rename(&self, prepared: SandboxId, spec: &LaunchSpec) -> Result<(), StepError> {
+        let host = &self.config.host.cgroups;
+        groups::limit(&cgroup_plan(prepared, self.config.instance, &spec.limits, host))?;
+        self.layers.rename(prepared, spec.sandbox, spec.limits.disk_bytes)?;
+        let data = &self.config.data;
+        std::fs::rename(data.run_folder(prepared), data.run_folder(spec.sandbox))
+            .step(|| "rename the sandbox's folder".to_owned())
+    }
+
+    /// Ends what is ready: nobody will want it any more.
+    pub(super) fn prepared_end(&mut self) {
+        let known: Vec<SandboxId> =
+            self.prepared.ready.drain(..).chain(self.prepared.starting.take()).map(|(_, sandbox)| sandbox).collect();
+        for sandbox in known {
+            let Some(running) = self.running.remove(&sandbox) else { continue };
+            self.end_now(&running);
+            self.leftovers_remove(sandbox, &running.cgroup);
+            self.report_error(self.layers.remove(sandbox));
+        }
+    }
+}

@@ -12,7 +12,7 @@ pub fn status_field(pid: u32, name: &str) -> Option<String> {
 
 /// Whether it has ended, and at most waits for its parent to notice.
 #[must_use]
-pub fn has_ended(pid: u32) -> bool {
+pub(crate) fn has_ended(pid: u32) -> bool {
     status_field(pid, "State").is_none_or(|state| state.starts_with(['Z', 'X']))
 }
 
@@ -27,7 +27,9 @@ pub fn children_of(pid: u32) -> Vec<u32> {
     let parent = pid.to_string();
     pids()
         .into_iter()
-        .filter(|child| status_field(*child, "PPid").as_deref() == Some(parent.as_str()) && !has_ended(*child))
+        .filter(|child| {
+            status_field(*child, "PPid").as_deref() == Some(parent.as_str()) && !has_ended(*child)
+        })
         .collect()
 }
 
@@ -46,7 +48,7 @@ pub fn pids_below(pid: u32) -> Vec<u32> {
 
 /// Processes whose real user id is in this range.
 #[must_use]
-pub fn pids_of_users(ids: &std::ops::Range<u32>) -> Vec<u32> {
+pub(crate) fn pids_of_users(ids: &std::ops::Range<u32>) -> Vec<u32> {
     let user = |pid: &u32| {
         let ids = status_field(*pid, "Uid")?;
         ids.split_whitespace().next()?.parse::<u32>().ok()

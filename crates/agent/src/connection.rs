@@ -67,7 +67,8 @@ async fn requests_serve(agent: &Rc<Agent>, stream: &UnixStream) -> Result<Afterw
             },
             Request::ExecSignal { exec, signal } => event_of(exec::exec_signal(agent, exec, signal).await),
             Request::FileWrite { path, mode } => {
-                event_of(files::file_write(&agent.files, &mut reader, path, mode).await?)
+                let alone = agent.execs.none_runs();
+                event_of(files::file_write(&agent.files, alone, &mut reader, path, mode).await?)
             }
             Request::FileRead { path, offset, length } => {
                 event_of(files::file_read(&agent.files, writer, path, offset, length).await?)

@@ -16,6 +16,7 @@ use std::{
     time::Duration,
 };
 
+pub(crate) use libc::{EBADF, ENOSYS, EPERM, ESRCH, SIGCHLD, SIGKILL, SIGSTOP};
 use rustix::{
     fs::{Mode, OFlags, open},
     io::Errno,

@@ -181,7 +181,8 @@ pub(crate) struct ToolchainInstallOptions {
 pub(crate) fn duration(text: &str) -> Result<std::time::Duration, String> {
     let split = text.find(|letter: char| letter.is_ascii_alphabetic()).unwrap_or(text.len());
     let (number, unit) = text.split_at(split);
-    let number: u64 = number.parse().map_err(|_| format!("{text:?} is no time; write 500ms, 30s, 5m or 1h"))?;
+    let number: u64 =
+        number.parse().map_err(|_| format!("{text:?} is no time; write 500ms, 30s, 5m or 1h"))?;
     let millis = match unit {
         "ms" => Some(number),
         "s" | "" => number.checked_mul(1000),

@@ -41,7 +41,9 @@ pub(crate) struct Host {
 /// Prepares the host and starts the launcher. The process must be root and have one thread.
 pub(crate) fn prepare(options: HostOptions) -> Outcome<Host> {
     if !rustix::process::geteuid().is_root() {
-        return Err(Failure::new("only root can make sandboxes").hint("start it with sudo; `atoll doctor` says more"));
+        return Err(
+            Failure::new("only root can make sandboxes").hint("start it with sudo; `atoll doctor` says more")
+        );
     }
     let HostOptions { data, server_uid, .. } = options;
     let folder = data.root().to_string();
@@ -49,10 +51,8 @@ pub(crate) fn prepare(options: HostOptions) -> Outcome<Host> {
     let lock = data.lock().during(&format!("lock the data directory {folder}"))?;
     let facts = HostFacts::detect().during("look at the host")?;
     controllers_check(&facts)?;
-    let pool_options = PoolOptions {
-        size_bytes: options.storage_bytes,
-        quota_enable: &jail::btrfs_quota_enable,
-    };
+    let pool_options =
+        PoolOptions { size_bytes: options.storage_bytes, quota_enable: &jail::btrfs_quota_enable };
     let pool = pool_open(&data, pool_options).during("open the storage")?;
     let mut notes = Vec::new();
     if let Quota::Off { reason } = &pool.quota {
@@ -88,7 +88,9 @@ pub(crate) fn prepare(options: HostOptions) -> Outcome<Host> {
         agent: AGENT,
     };
     if !program_exists("nft") {
-        notes.push("no network for sandboxes: `nft` is not installed; run `apt-get install nftables`".to_owned());
+        notes.push(
+            "no network for sandboxes: `nft` is not installed; run `apt-get install nftables`".to_owned(),
+        );
         config.network = None;
     }
     let launcher = jail::launcher::start(config).during("start the launcher")?;

@@ -17,7 +17,8 @@ pub(crate) fn request(method: &str, server: &str, path: &str) -> Outcome<Value> 
         .map_err(|failure| failure.hint("is it running? start one with `atoll serve`, or say --server"))?;
     let status = answer.status();
     let text = answer.body_mut().read_to_string().during("read the server's answer")?;
-    let body: Value = if text.is_empty() { Value::Null } else { serde_json::from_str(&text).unwrap_or_default() };
+    let body: Value =
+        if text.is_empty() { Value::Null } else { serde_json::from_str(&text).unwrap_or_default() };
     if status.is_success() {
         return Ok(body);
     }

@@ -180,12 +180,16 @@ impl Engine {
     async fn job_run_once(&self, mut record: SandboxRecord, job: Job) -> Result<ProgramResult> {
         record.ephemeral = true;
         let id = record.id;
-        // The intent is on record before anything is launched: what a crash leaves over is found by it.
         let batch =
             Batch::new().sandbox_insert(record.clone(), None).counter_add(Counter::SandboxesCreated, 1);
-        self.inner.store.apply(batch).await.map_err(Error::internal)?;
         let handle = self.task_start(Task { engine: Arc::clone(&self.inner), record, job: Some(job) });
-        handle.ask(id, |reply: oneshot::Sender<_>| Command::Run { reply }).await?
+        // Side by side: what a crash leaves over is found with the record or, by its files, without it.
+        let (stored, result) = tokio::join!(
+            self.inner.store.apply(batch),
+            handle.ask(id, |reply: oneshot::Sender<_>| Command::Run { reply }),
+        );
+        stored.map_err(Error::internal)?;
+        result?
     }
 
     /// Puts files into a sandbox: for the runs to come, and at once if it runs.
@@ -208,7 +212,8 @@ impl Engine {
         let admitted = admit(caller, spec, &self.inner.settings)?;
         let most = self.inner.settings.sandboxes_max;
         if self.inner.registry().len() >= most {
-            let text = format!("Too many sandboxes (at most {most}); delete some or wait for their leases to end");
+            let text =
+                format!("Too many sandboxes (at most {most}); delete some or wait for their leases to end");
             return Err(Error::new(ErrorKind::Busy { retry_after_s: 5 }, text));
         }
         Ok(admitted)
@@ -224,9 +229,7 @@ impl Engine {
     /// The way to a sandbox, if the caller may know of it.
     fn handle(&self, caller: &Caller, id: SandboxId) -> Result<Handle> {
         let found = self.inner.registry().get(&id).cloned();
-        found
-            .filter(|handle| sees(caller, &handle.view.borrow()))
-            .ok_or_else(|| Error::sandbox_not_found(id))
+        found.filter(|handle| sees(caller, &handle.view.borrow())).ok_or_else(|| Error::sandbox_not_found(id))
     }
 }
 

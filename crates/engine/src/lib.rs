@@ -23,7 +23,5 @@ pub use error::{Error, ErrorKind, Result};
 pub use log::{LogLine, LogStream};
 pub use native::NativeRuntime;
 pub use runtime::{Exited, Runtime, RuntimeError};
-pub use sandbox_spec::{
-    Caller, EndReason, LimitsSpec, ProgramSummary, Sandbox, SandboxSpec, SandboxState,
-};
+pub use sandbox_spec::{Caller, EndReason, LimitsSpec, ProgramSummary, Sandbox, SandboxSpec, SandboxState};
 pub use settings::Settings;

@@ -36,7 +36,8 @@ pub(crate) async fn reconcile(
             record.state = SandboxState::Terminated;
             record.ended_at = Some(Timestamp::now());
             record.end = Some(EndReason::Lost { detail: "the server was restarted".to_owned() });
-            record.lease_until = record.lease_until.max(Some(later(Timestamp::now(), settings.ended_retention)));
+            record.lease_until =
+                record.lease_until.max(Some(later(Timestamp::now(), settings.ended_retention)));
             batch = batch.sandbox_update(record.clone()).event_append(event(&record, "ended", "restart"));
             tracing::info!(sandbox = %record.id, "the sandbox ended with the server that ran it");
         }

@@ -41,6 +41,14 @@ pub enum InstanceError {
     },
 }
 
+/// Which numbers are looked at in a round.
+#[derive(Clone, Copy)]
+enum Choice {
+    Own,
+    Unused,
+    Any,
+}
+
 /// Takes a number for the server of a data directory: the one it had, else one that nobody had, else one
 /// whose server is gone.
 ///
@@ -54,9 +62,7 @@ pub fn instance_claim(data: &Path) -> Result<InstanceLease, InstanceError> {
     };
     fs::create_dir_all(&folder).map_err(failed(&folder))?;
     let owner = data.as_os_str().as_encoded_bytes();
-    let wanted: [fn(&[u8], &[u8]) -> bool; 3] =
-        [|had, owner| had == owner, |had, _| had.is_empty(), |_, _| true];
-    for wanted in wanted {
+    for choice in [Choice::Own, Choice::Unused, Choice::Any] {
         for instance in (0..Instance::COUNT).filter_map(Instance::new) {
             let path = folder.join(format!("{}.lock", instance.number()));
             let mut file = OpenOptions::new()
@@ -68,7 +74,12 @@ pub fn instance_claim(data: &Path) -> Result<InstanceLease, InstanceError> {
                 .map_err(failed(&path))?;
             let mut had = Vec::new();
             file.read_to_end(&mut had).map_err(failed(&path))?;
-            if !wanted(&had, owner) {
+            let wanted = match choice {
+                Choice::Own => had == owner,
+                Choice::Unused => had.is_empty(),
+                Choice::Any => true,
+            };
+            if !wanted {
                 continue;
             }
             match file.try_lock() {

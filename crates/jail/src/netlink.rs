@@ -104,7 +104,8 @@ impl Netlink {
         self.socket.send(&bytes, 0).map_err(io)?;
         loop {
             let (answer, _) = self.socket.recv_from_full().map_err(io)?;
-            let answer = NetlinkMessage::<RouteNetlinkMessage>::deserialize(&answer).map_err(|_| Errno::PROTO)?;
+            let answer =
+                NetlinkMessage::<RouteNetlinkMessage>::deserialize(&answer).map_err(|_| Errno::PROTO)?;
             if answer.header.sequence_number != self.number {
                 continue;
             }

@@ -28,7 +28,10 @@ pub fn drop_to(uid: u32, gid: u32) -> Result<(), StepError> {
         thread::set_thread_res_uid(uid, uid, uid)?;
         thread::clear_ambient_capability_set()?;
         let none = CapabilitySet::empty();
-        thread::set_capabilities(None, CapabilitySets { effective: none, permitted: none, inheritable: none })?;
+        thread::set_capabilities(
+            None,
+            CapabilitySets { effective: none, permitted: none, inheritable: none },
+        )?;
         thread::set_no_new_privs(true)?;
         // Nobody of that user, another server say, may read this one's memory.
         rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable)

@@ -9,7 +9,7 @@ use storage::{
     layout::DataDir,
     progress::Lines,
     toolchains::{
-        ToolchainName, ToolchainState, toolchain_install, toolchain_list, toolchain_mounts, toolchain_probe,
+        ToolchainName, ToolchainState, toolchain_install, toolchain_list, toolchain_probe,
     },
 };
 
@@ -32,8 +32,9 @@ fn bun_and_typescript_are_installed_and_run() {
         "{lines}"
     );
 
-    let mounts: Vec<String> = toolchain_mounts(&data).iter().map(|(_, guest)| guest.to_string()).collect();
-    assert_eq!(mounts, ["/opt/atoll/toolchains/bun", "/opt/atoll/toolchains/typescript"]);
+    for (name, version) in [("bun", "bun-1.4.5"), ("typescript", "typescript-7.0.2")] {
+        assert_eq!(fs::read_link(data.toolchains().join(name)).unwrap(), Path::new(version));
+    }
     let states = toolchain_list(&data).into_iter().map(|status| status.state);
     assert!(matches!(
         states.collect::<Vec<_>>()[..],

@@ -40,7 +40,8 @@ fn words_check(path: &str, file: &File, violations: &mut Vec<Violation>) {
     for token in &file.tokens {
         let instead = match token.text.as_str() {
             "unsafe" => "wrap the call in a safe function",
-            "libc" => "use rustix, or wrap the call in a safe function",
+            // A test may name the kernel's numbers; calling it takes `unsafe` all the same.
+            "libc" if !path.contains("/tests/") => "use rustix, or wrap the call in a safe function",
             _ => continue,
         };
         let message =

@@ -50,6 +50,11 @@ impl Registry {
         self.by_pid.borrow().contains_key(&pid)
     }
 
+    /// Whether no exec runs: then there is no output that a stall could hold up.
+    pub(crate) fn none_runs(&self) -> bool {
+        self.by_pid.borrow().is_empty()
+    }
+
     /// The reaper's word that a child has ended. Children that are no exec's main process were orphans.
     pub(crate) fn process_ended(&self, ended: &EndedChild) {
         let exec = self.by_pid.borrow_mut().remove(&ended.pid);

@@ -30,21 +30,24 @@ use crate::{
 
 /// Permission bits of the folders that are made for a file.
 const FOLDER_MODE: Mode = Mode::from_bits_truncate(0o755);
+/// A file of at most this much is small.
+const SMALL_BYTES: usize = 64 << 10;
 /// As many links one after the other as the kernel follows: path_resolution(7).
 const LINKS_MAX: usize = 40;
 
-/// Takes input frames until their end and makes them the content of the file.
+/// Takes input frames until their end and makes them the content of the file. `alone` says that no exec runs.
 ///
 /// # Errors
 /// [`WireError`] when the connection breaks before the end, and then the file is as it was; a [`Failure`]
 /// inside when it can't be written, after all input was taken.
 pub(crate) async fn file_write(
     worker: &Worker,
+    alone: bool,
     reader: &mut FrameReader<'_>,
     path: GuestPath,
     mode: u32,
 ) -> Result<Result<(), Failure>, WireError> {
-    let mut writing = Writing { worker, stage: Some(Stage::new(path, mode)), chunk: Vec::new() };
+    let mut writing = Writing { worker, alone, stage: Some(Stage::new(path, mode)), chunk: Vec::new() };
     loop {
         let Some(header) = reader.header().await? else {
             return Err(WireError::Lost(io::ErrorKind::UnexpectedEof.into()));
@@ -63,7 +66,7 @@ pub(crate) async fn file_write(
                 }
             },
             Kind::InputEnd => {
-                writing.step(|stage, chunk| stage.write(chunk).commit()).await;
+                writing.last_step().await;
                 return Ok(writing.result());
             }
             kind => return Err(WireError::Unexpected(kind)),
@@ -74,6 +77,8 @@ pub(crate) async fn file_write(
 /// A write in progress, as the connection sees it.
 struct Writing<'a> {
     worker: &'a Worker,
+    /// No exec runs whose output a slow disk could hold up.
+    alone: bool,
     /// `None` while a job has it.
     stage: Option<Stage>,
     chunk: Vec<u8>,
@@ -90,6 +95,17 @@ impl Writing<'_> {
             Err(failure) => self.stage = Some(Stage::Failed(failure)),
         }
         self.chunk.clear();
+    }
+
+    /// Writes what is left and gives the file its name. A small file is all of it; starting the thread would
+    /// cost more than writing it, so it is written here where that holds up nobody.
+    async fn last_step(&mut self) {
+        match &self.stage {
+            Some(Stage::Wanted { .. }) if self.alone && self.chunk.len() <= SMALL_BYTES => {
+                self.stage = self.stage.take().map(|stage| stage.write(&self.chunk).commit());
+            }
+            _ => self.step(|stage, chunk| stage.write(chunk).commit()).await,
+        }
     }
 
     fn result(mut self) -> Result<(), Failure> {

@@ -34,7 +34,7 @@ fn no_descriptor_but_the_standard_ones_is_inherited() {
     let agent = Agent::start();
     // With another exec's pipes open in the agent.
     let mut other = agent.connect();
-    other.send(&Request::ExecStart(shell("read x < /dev/zero")));
+    other.send(&Request::ExecStart(program(&["sleep", "30"])));
     other.started();
     // The fourth is the folder that `ls` itself reads.
     assert_eq!(output(&agent, &program(&["ls", "/proc/self/fd"])), "0\n1\n2\n3\n");

@@ -44,7 +44,12 @@ impl Finding {
         Self { subject, grade: Grade::Good, detail: detail.into(), hint: None }
     }
 
-    fn grade(subject: &'static str, grade: Grade, detail: impl Into<String>, hint: impl Into<String>) -> Self {
+    fn grade(
+        subject: &'static str,
+        grade: Grade,
+        detail: impl Into<String>,
+        hint: impl Into<String>,
+    ) -> Self {
         Self { subject, grade, detail: detail.into(), hint: Some(hint.into()) }
     }
 
@@ -113,7 +118,12 @@ fn cgroups() -> Finding {
     let facts = match HostFacts::detect() {
         Ok(facts) => facts,
         Err(error) => {
-            return Finding::grade("control groups", Grade::Bad, error.to_string(), "mount /proc and /sys/fs/cgroup");
+            return Finding::grade(
+                "control groups",
+                Grade::Bad,
+                error.to_string(),
+                "mount /proc and /sys/fs/cgroup",
+            );
         }
     };
     let missing = facts.cgroups.missing();
@@ -153,7 +163,12 @@ fn user_namespaces() -> Finding {
             Finding::grade("user namespaces", Grade::Bad, "none allowed", hint)
         }
         Some(count) => Finding::good("user namespaces", format!("at most {count}")),
-        None => Finding::grade("user namespaces", Grade::Bad, "the kernel has none", "use a kernel with CONFIG_USER_NS"),
+        None => Finding::grade(
+            "user namespaces",
+            Grade::Bad,
+            "the kernel has none",
+            "use a kernel with CONFIG_USER_NS",
+        ),
     }
 }
 
@@ -161,7 +176,12 @@ fn seccomp() -> Finding {
     if Path::new("/proc/sys/kernel/seccomp").exists() {
         Finding::good("seccomp", "the kernel filters system calls")
     } else {
-        Finding::grade("seccomp", Grade::Bad, "the kernel has none", "use a kernel with CONFIG_SECCOMP_FILTER")
+        Finding::grade(
+            "seccomp",
+            Grade::Bad,
+            "the kernel has none",
+            "use a kernel with CONFIG_SECCOMP_FILTER",
+        )
     }
 }
 
@@ -171,7 +191,12 @@ fn landlock() -> Finding {
     if modules.is_empty() || modules.split(',').any(|module| module.trim() == "landlock") {
         Finding::good("landlock", "used where the kernel has it")
     } else {
-        Finding::grade("landlock", Grade::Limited, "switched off", "boot with lsm=landlock,… for a second wall")
+        Finding::grade(
+            "landlock",
+            Grade::Limited,
+            "switched off",
+            "boot with lsm=landlock,… for a second wall",
+        )
     }
 }
 
@@ -180,9 +205,12 @@ fn storage() -> Finding {
     let costs = "without it there are no disk quotas, and snapshots are copies";
     match (btrfs, program_exists("mkfs.btrfs"), Path::new("/dev/loop-control").exists()) {
         (true, true, true) => Finding::good("storage", "btrfs: disk quotas, snapshots in constant time"),
-        (false, ..) => {
-            Finding::grade("storage", Grade::Limited, format!("the kernel lists no btrfs; {costs}"), "modprobe btrfs")
-        }
+        (false, ..) => Finding::grade(
+            "storage",
+            Grade::Limited,
+            format!("the kernel lists no btrfs; {costs}"),
+            "modprobe btrfs",
+        ),
         (_, false, _) => Finding::grade(
             "storage",
             Grade::Limited,
@@ -211,7 +239,9 @@ fn names() -> Finding {
             }
             Some(note) => Finding::grade("name servers", Grade::Limited, note, "atoll serve --dns ADDRESS"),
         },
-        Err(error) => Finding::grade("name servers", Grade::Limited, error.to_string(), "atoll serve --dns ADDRESS"),
+        Err(error) => {
+            Finding::grade("name servers", Grade::Limited, error.to_string(), "atoll serve --dns ADDRESS")
+        }
     }
 }
 

@@ -1,11 +1,6 @@
 //! `atoll run`: one command or program in a fresh sandbox, without a server.
 
-use std::{
-    io::Write,
-    path::Path,
-    process::ExitCode,
-    sync::Arc,
-};
+use std::{io::Write, path::Path, process::ExitCode, sync::Arc};
 
 use engine::{
     Caller, Engine, LimitsSpec, LogStream, NativeRuntime, SandboxSpec, Settings,
@@ -43,15 +38,14 @@ pub(crate) fn run(options: RunOptions) -> Outcome<ExitCode> {
     if let Job::Program(program) = &job {
         for name in toolchains_of(program.language) {
             let mut progress = progress_on_stderr();
-            toolchain_install(&data, *name, &mut *progress).during(&format!("install the toolchain {name}"))?;
+            toolchain_install(&data, *name, &mut *progress)
+                .during(&format!("install the toolchain {name}"))?;
         }
     }
     let settings = Settings { environment: environment_base(&data), ..Settings::default() };
     jail::privileges::drop_to(SERVER_UID, SERVER_UID).during("give up root")?;
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .during("start the runtime")?;
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().build().during("start the runtime")?;
     let result = runtime.block_on(run_unprivileged(host, data, settings, job, &options))?;
     for line in String::from_utf8_lossy(&result.stderr).lines() {
         eprintln!("atoll: {line}");
@@ -138,8 +132,7 @@ async fn run_unprivileged(
         eprintln!("atoll: {note}");
     }
     let store = Store::open(&data.database()).during("open the store")?;
-    let (runtime, exits) =
-        NativeRuntime::connect(launcher.socket, data).during("connect to the launcher")?;
+    let (runtime, exits) = NativeRuntime::connect(launcher.socket, data).during("connect to the launcher")?;
     let engine = Engine::start(settings, store, Arc::new(runtime), exits).await.during("start the engine")?;
     let network = match options.net {
         NetOption::None => NetworkMode::None,

@@ -52,10 +52,8 @@ pub(crate) fn serve(options: ServeOptions) -> Outcome<ExitCode> {
 
     let hosts_allowed = hosts(&options, &addresses);
     let api = ApiSettings { body_bytes_max, hosts_allowed };
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
-        .during("start the runtime")?;
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().enable_all().build().during("start the runtime")?;
     runtime.block_on(serve_unprivileged(host, data, settings, api, listeners))
 }
 
@@ -71,8 +69,7 @@ async fn serve_unprivileged(
         tracing::warn!("{note}");
     }
     let store = Store::open(&data.database()).during("open the store")?;
-    let (runtime, exits) =
-        NativeRuntime::connect(launcher.socket, data).during("connect to the launcher")?;
+    let (runtime, exits) = NativeRuntime::connect(launcher.socket, data).during("connect to the launcher")?;
     let engine = Engine::start(settings, store, Arc::new(runtime), exits).await.during("start the engine")?;
     let router = api::router(engine, api);
     for listener in &listeners {
@@ -140,10 +137,10 @@ fn hosts(options: &ServeOptions, addresses: &[SocketAddr]) -> Vec<String> {
 /// Installs what is missing. A server without a toolchain is still a server.
 fn toolchains_install(data: &DataDir, notes: &mut Vec<String>) {
     for toolchain in toolchain_list(data) {
-        if let ToolchainState::Missing { .. } = toolchain.state {
-            if let Err(error) = toolchain_install(data, toolchain.name, &mut *progress_on_stderr()) {
-                notes.push(format!("no programs for {}: {error}", toolchain.name));
-            }
+        if let ToolchainState::Missing { .. } = toolchain.state
+            && let Err(error) = toolchain_install(data, toolchain.name, &mut *progress_on_stderr())
+        {
+            notes.push(format!("no programs for {}: {error}", toolchain.name));
         }
     }
 }

@@ -66,8 +66,8 @@ fn install(options: &ToolchainInstallOptions) -> Outcome<ExitCode> {
     data.create(SERVER_UID, SERVER_UID).during("prepare the data directory")?;
     for name in names {
         let mut progress = progress_on_stderr();
-        let folder =
-            toolchain_install(&data, name, &mut *progress).during(&format!("install the toolchain {name}"))?;
+        let folder = toolchain_install(&data, name, &mut *progress)
+            .during(&format!("install the toolchain {name}"))?;
         println!("{name} is in {folder}");
     }
     Ok(ExitCode::SUCCESS)

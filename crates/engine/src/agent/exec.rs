@@ -21,6 +21,26 @@ pub(crate) struct ExecOutput {
 
 /// Writes files. The requests go out as they are put together and are answered in order.
 pub(crate) async fn files_write(connection: &mut Connection, files: &[ProgramFile]) -> Result<(), AgentError> {
+    files_write_and(connection, files, Vec::new()).await
+}
+
+/// Writes files and, in the same breath, starts an exec: its answers come next. If a file can't be written the
+/// exec may run all the same, so the caller gives the sandbox up then.
+pub(crate) async fn files_write_and_exec_start(
+    connection: &mut Connection,
+    files: &[ProgramFile],
+    spec: ExecSpec,
+) -> Result<(), AgentError> {
+    let mut last = Vec::new();
+    push_request(&mut last, &Request::ExecStart(spec))?;
+    files_write_and(connection, files, last).await
+}
+
+async fn files_write_and(
+    connection: &mut Connection,
+    files: &[ProgramFile],
+    last: Vec<u8>,
+) -> Result<(), AgentError> {
     let mut frames = Vec::new();
     for file in files {
         let mode = if file.executable { 0o755 } else { 0o644 };
@@ -34,6 +54,7 @@ pub(crate) async fn files_write(connection: &mut Connection, files: &[ProgramFil
         }
         frames.extend(frame::encode(Kind::InputEnd, &[])?);
     }
+    frames.extend(last);
     connection.send(&frames).await?;
     let mut failed = None;
     for _ in files {
@@ -80,15 +101,23 @@ pub(crate) async fn exec_next(connection: &mut Connection) -> Result<ExecEvent, 
     }
 }
 
-/// Runs an exec to its end and keeps what it writes. An agent that sends more than it was told to is cut off.
+/// Runs an exec to its end and keeps what it writes.
 pub(crate) async fn exec_collect(
     connection: &mut Connection,
     spec: ExecSpec,
     output_bytes_max: u64,
 ) -> Result<ExecOutput, AgentError> {
+    exec_start(connection, spec).await?;
+    exec_collect_started(connection, output_bytes_max).await
+}
+
+/// The same for an exec that was started already. An agent that sends more than it was told to is cut off.
+pub(crate) async fn exec_collect_started(
+    connection: &mut Connection,
+    output_bytes_max: u64,
+) -> Result<ExecOutput, AgentError> {
     let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
     let room = usize::try_from(output_bytes_max).unwrap_or(usize::MAX);
-    exec_start(connection, spec).await?;
     loop {
         let (into, bytes) = match exec_next(connection).await? {
             ExecEvent::Stdout(bytes) => (&mut stdout, bytes),

@@ -7,4 +7,7 @@ mod connection;
 mod exec;
 
 pub(crate) use connection::{AgentError, Connection};
-pub(crate) use exec::{ExecEvent, ExecOutput, exec_collect, exec_next, exec_start, files_write, port_answers};
+pub(crate) use exec::{
+    ExecEvent, ExecOutput, exec_collect, exec_collect_started, exec_next, exec_start, files_write,
+    files_write_and_exec_start, port_answers,
+};

@@ -8,13 +8,11 @@ mod run;
 
 use std::{fmt, str::FromStr, time::Duration};
 
-use protocol::{GuestPath, agent::ExitStatus};
 pub(crate) use job::Job;
 pub use job::OutputPiece;
 pub(crate) use plan::{DEV_SERVER_PORT, ProgramPlan, program_plan};
-pub(crate) use run::{
-    RunContext, Setup, files_upload, not_started, result_of, sandbox_ended, set_up,
-};
+use protocol::{GuestPath, agent::ExitStatus};
+pub(crate) use run::{RunContext, Setup, file_error, files_upload, not_started, result_of, sandbox_ended, set_up};
 use serde::{Deserialize, Serialize};
 
 /// The folder that programs live and run in.

@@ -76,7 +76,8 @@ pub(crate) fn program_plan(program: &Program) -> Result<ProgramPlan> {
         Some(EntryPoint::File(path)) => path.clone(),
         _ => folder.join_below(default_file(program.language)).map_err(Error::internal)?,
     };
-    let given = |name: &str| program.files.iter().any(|file| file.path.as_str() == format!("{folder}/{name}"));
+    let given =
+        |name: &str| program.files.iter().any(|file| file.path.as_str() == format!("{folder}/{name}"));
     // A file the client sent under the entry point's name is the program; the code goes where it would by
     // default.
     let code_file = if matches!(entry, Some(EntryPoint::File(_)))
@@ -131,7 +132,10 @@ fn entry_point(program: &Program, folder: &GuestPath, text: &str) -> Result<Entr
 
 /// A command line as words, where it has no need of a shell; else as a call of one.
 fn command_words(text: &str) -> Vec<String> {
-    const SHELL: &[char] = &['|', '&', ';', '<', '>', '(', ')', '$', '`', '\\', '"', '\'', '*', '?', '[', '#', '~', '=', '%', '!', '{', '\n'];
+    const SHELL: &[char] = &[
+        '|', '&', ';', '<', '>', '(', ')', '$', '`', '\\', '"', '\'', '*', '?', '[', '#', '~', '=', '%', '!',
+        '{', '\n',
+    ];
     if text.contains(SHELL) {
         return ["/bin/sh", "-c", text].map(str::to_owned).to_vec();
     }

@@ -16,14 +16,17 @@ use crate::{
     agent::{self, AgentError, Connection, ExecOutput},
 };
 
+/// Bytes of each stream that are kept of a set-up command.
+const SETUP_OUTPUT_BYTES_MAX: u64 = 1 << 20;
+
 /// What every command of a run has in common.
 pub(crate) struct RunContext<'a> {
     /// Environment of the sandbox.
     pub(crate) env: &'a [(String, String)],
     /// The time for everything together.
     pub(crate) timeout: Duration,
-    /// Bytes of each stream that are kept.
-    pub(crate) output_bytes_max: u64,
+    /// Bytes of each stream that are kept; all of them, at the speed of whoever reads, if there is no number.
+    pub(crate) output_bytes_max: Option<u64>,
 }
 
 impl RunContext<'_> {
@@ -39,7 +42,7 @@ impl RunContext<'_> {
             gid: 0,
             stdin: Stdin::Null,
             timeout_ms: timeout.map(|timeout| u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX).max(1)),
-            output_bytes_max: Some(self.output_bytes_max),
+            output_bytes_max: self.output_bytes_max,
         })
     }
 }
@@ -62,10 +65,15 @@ pub(crate) async fn set_up(
     agent::files_write(connection, &plan.files).await.map_err(file_error)?;
     for command in &plan.setup {
         let left = context.timeout.saturating_sub(started.elapsed());
-        let spec = context.exec_spec(command, Some(left))?;
-        let output = match agent::exec_collect(connection, spec, context.output_bytes_max).await {
+        let spec = ExecSpec {
+            output_bytes_max: Some(SETUP_OUTPUT_BYTES_MAX),
+            ..context.exec_spec(command, Some(left))?
+        };
+        let output = match agent::exec_collect(connection, spec, SETUP_OUTPUT_BYTES_MAX).await {
             Ok(output) => output,
-            Err(AgentError::Failed(failure)) => return Ok(Setup::Ended(not_started(&failure.message, started))),
+            Err(AgentError::Failed(failure)) => {
+                return Ok(Setup::Ended(not_started(&failure.message, started)));
+            }
             Err(error) => return Err(sandbox_ended(error)),
         };
         if output.end.status != ExitStatus::Exited(0) {
@@ -134,7 +142,8 @@ pub(crate) async fn files_upload(connection: &mut Connection, files: &[ProgramFi
     agent::files_write(connection, files).await.map_err(file_error)
 }
 
-fn file_error(error: AgentError) -> Error {
+/// What a file that could not be written means for the client.
+pub(crate) fn file_error(error: AgentError) -> Error {
     use crate::ErrorKind;
     match error {
         AgentError::Failed(failure) => Error::new(ErrorKind::Refused, failure.message),

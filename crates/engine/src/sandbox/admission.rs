@@ -87,7 +87,13 @@ fn limits(spec: &SandboxSpec, settings: &Settings) -> Result<Limits> {
             max.memory_bytes,
             " bytes",
         )?,
-        cpu_millis: within("cpu", asked.cpu_millis.unwrap_or(default.cpu_millis), 10, max.cpu_millis, " millicores")?,
+        cpu_millis: within(
+            "cpu",
+            asked.cpu_millis.unwrap_or(default.cpu_millis),
+            10,
+            max.cpu_millis,
+            " millicores",
+        )?,
         pids: within("pids", asked.pids.unwrap_or(default.pids), 8, max.pids, "")?,
         disk_bytes: within(
             "disk",
@@ -117,7 +123,10 @@ fn within<T: PartialOrd + std::fmt::Display>(
 fn env_check(env: &[(String, String)]) -> Result<()> {
     let bad = |name: &str| name.is_empty() || name.contains(['=', '\0']);
     if let Some((name, _)) = env.iter().find(|(name, value)| bad(name) || value.contains('\0')) {
-        return Err(Error::invalid("env", format!("{name:?} is no name of a variable, or its value has a NUL")));
+        return Err(Error::invalid(
+            "env",
+            format!("{name:?} is no name of a variable, or its value has a NUL"),
+        ));
     }
     let bytes: usize = env.iter().map(|(name, value)| name.len() + value.len() + 2).sum();
     if bytes > ENV_BYTES_MAX || env.iter().any(|(_, value)| value.len() > 128 << 10) {
@@ -134,7 +143,11 @@ fn program_check(program: &Program, settings: &Settings) -> Result<()> {
     if program.timeout.is_zero() || program.timeout > settings.timeout_max {
         return Err(Error::invalid(
             "timeout",
-            format!("must be between 1 and {} ms, not {}", millis(settings.timeout_max), millis(program.timeout)),
+            format!(
+                "must be between 1 and {} ms, not {}",
+                millis(settings.timeout_max),
+                millis(program.timeout)
+            ),
         ));
     }
     program_plan(program).map(|_| ())

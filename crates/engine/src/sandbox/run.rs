@@ -19,7 +19,7 @@ use crate::{
     agent::{self, AgentError, Connection, ExecEvent, ExecOutput},
     log::LogStream,
     program::{
-        DEV_SERVER_PORT, Job, LimitHit, Mode, ProgramResult, RunContext, Setup, not_started, result_of,
+        DEV_SERVER_PORT, Job, LimitHit, Mode, ProgramResult, RunContext, Setup, file_error, not_started, result_of,
         sandbox_ended, set_up,
     },
 };
@@ -60,7 +60,7 @@ const POLL: Duration = Duration::from_millis(25);
 
 impl Run {
     /// Runs to the end. `running` is told as soon as a persistent program is up.
-    pub(super) async fn to_outcome(self, running: oneshot::Sender<ProgramResult>) -> Outcome {
+    pub(super) async fn outcome(self, running: oneshot::Sender<ProgramResult>) -> Outcome {
         let started = Instant::now();
         if let Err(error) = self.runtime.launch(self.launch.clone()).await {
             return Outcome::NotLaunched(error);
@@ -76,38 +76,65 @@ impl Run {
         started: Instant,
         running: oneshot::Sender<ProgramResult>,
     ) -> Result<ProgramResult> {
-        let context = RunContext {
+        let context =
+            RunContext {
             env: &self.env,
             timeout: self.job.timeout,
-            output_bytes_max: self.output_bytes_max,
+            output_bytes_max: self.job.stream.is_none().then_some(self.output_bytes_max),
         };
         let deadline = self.job.timeout + GRACE;
         let mut connection = self.connect().await?;
-        let set_up = set_up(&mut connection, &self.job.plan, &context, started);
-        match tokio::time::timeout(deadline, set_up).await {
-            Ok(Ok(Setup::Ready)) => {}
-            Ok(Ok(Setup::Ended(result))) => return Ok(result),
-            Ok(Err(error)) => return Err(error),
-            Err(_) => return Ok(self.out_of_time(started, "")),
-        }
-        if self.job.mode == Mode::Persistent {
-            return self.persistent(&mut connection, &context, started, running).await;
-        }
-        let left = context.timeout.saturating_sub(started.elapsed());
-        let spec = context.exec_spec(&self.job.plan.main, Some(left))?;
+        let simple = self.job.plan.setup.is_empty() && self.job.mode == Mode::Oneshot;
         let run = async {
-            match &self.job.stream {
-                Some(_) => self.follow(&mut connection, spec, started).await,
-                None => match agent::exec_collect(&mut connection, spec, self.output_bytes_max).await {
-                    Ok(output) => Ok(result_of(output, started, self.job.timeout)),
-                    Err(AgentError::Failed(failure)) => Ok(not_started(&failure.message, started)),
-                    Err(error) => Err(sandbox_ended(error)),
-                },
+            if simple {
+                return self.simple(&mut connection, &context, started).await;
+            }
+            match set_up(&mut connection, &self.job.plan, &context, started).await? {
+                Setup::Ended(result) => Ok(result),
+                Setup::Ready if self.job.mode == Mode::Persistent => {
+                    self.persistent(&mut connection, &context, started, running).await
+                }
+                Setup::Ready => {
+                    let left = context.timeout.saturating_sub(started.elapsed());
+                    let spec = context.exec_spec(&self.job.plan.main, Some(left))?;
+                    agent::exec_start(&mut connection, spec).await.map_err(sandbox_ended)?;
+                    self.collect(&mut connection, started).await
+                }
             }
         };
+        if self.job.mode == Mode::Persistent {
+            // Its set-up is held to its time limit by the agent, its start by `up`.
+            return run.await;
+        }
         match tokio::time::timeout(deadline, run).await {
             Ok(result) => result,
             Err(_) => Ok(self.out_of_time(started, "")),
+        }
+    }
+
+    /// Files and one command, sent together.
+    async fn simple(
+        &self,
+        connection: &mut Connection,
+        context: &RunContext<'_>,
+        started: Instant,
+    ) -> Result<ProgramResult> {
+        let left = context.timeout.saturating_sub(started.elapsed());
+        let spec = context.exec_spec(&self.job.plan.main, Some(left))?;
+        let files = &self.job.plan.files;
+        agent::files_write_and_exec_start(connection, files, spec).await.map_err(file_error)?;
+        self.collect(connection, started).await
+    }
+
+    /// Takes what a started exec writes and how it ends.
+    async fn collect(&self, connection: &mut Connection, started: Instant) -> Result<ProgramResult> {
+        if self.job.stream.is_some() {
+            return self.follow_started(connection, started).await;
+        }
+        match agent::exec_collect_started(connection, self.output_bytes_max).await {
+            Ok(output) => Ok(result_of(output, started, self.job.timeout)),
+            Err(AgentError::Failed(failure)) => Ok(not_started(&failure.message, started)),
+            Err(error) => Err(sandbox_ended(error)),
         }
     }
 
@@ -137,17 +164,16 @@ impl Run {
     async fn follow(
         &self,
         connection: &mut Connection,
-        mut spec: ExecSpec,
+        spec: ExecSpec,
         started: Instant,
     ) -> Result<ProgramResult> {
-        // Everything is passed on, at the speed of whoever reads.
-        spec.output_bytes_max = None;
-        let mut next = match agent::exec_start(connection, spec).await {
-            Ok(()) => agent::exec_next(connection).await,
-            Err(error) => Err(error),
-        };
+        agent::exec_start(connection, spec).await.map_err(sandbox_ended)?;
+        self.follow_started(connection, started).await
+    }
+
+    async fn follow_started(&self, connection: &mut Connection, started: Instant) -> Result<ProgramResult> {
         loop {
-            let piece = match next {
+            let piece = match agent::exec_next(connection).await {
                 Ok(ExecEvent::Stdout(bytes)) => (LogStream::Stdout, bytes),
                 Ok(ExecEvent::Stderr(bytes)) => (LogStream::Stderr, bytes),
                 Ok(ExecEvent::Ended(end)) => {
@@ -161,7 +187,6 @@ impl Run {
                 // A reader that is gone misses it; the program goes on.
                 let _ = stream.send(piece).await;
             }
-            next = agent::exec_next(connection).await;
         }
     }
 

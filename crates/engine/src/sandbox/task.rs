@@ -1,11 +1,7 @@
 //! The task that owns a sandbox: the only place where its record changes and its processes are started or
 //! ended.
 
-use std::{
-    collections::VecDeque,
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 use protocol::launcher::{ImageName, LaunchSpec, Stats};
@@ -159,11 +155,11 @@ impl State {
             self.queue.push_back(reply);
             return;
         }
-        if self.current.is_some() {
-            if let Err(error) = self.processes_end().await {
-                let _ = reply.send(Err(error));
-                return;
-            }
+        if self.current.is_some()
+            && let Err(error) = self.processes_end().await
+        {
+            let _ = reply.send(Err(error));
+            return;
         }
         match self.run_start().await {
             Ok((outcome, up, permit)) => {
@@ -206,7 +202,7 @@ impl State {
             output_bytes_max: engine.settings.output_bytes_max,
         };
         let (running, up) = oneshot::channel();
-        Ok((tokio::spawn(run.to_outcome(running)), up, permit))
+        Ok((tokio::spawn(run.outcome(running)), up, permit))
     }
 
     /// What to run. A persistent program's output goes to the log.
@@ -264,19 +260,18 @@ impl State {
             Err(_) => self.task.record.state = SandboxState::Failed,
         }
         self.task.record.ended_at = Some(Timestamp::now());
-        let gone = if self.task.record.ephemeral {
-            self.forget("").await;
-            true
-        } else {
+        let gone = self.task.record.ephemeral;
+        if !gone {
             if let Err(error) = self.record_write("ended", "").await {
                 tracing::error!(sandbox = %self.task.record.id, ?error, "the end of a sandbox was not recorded");
             }
-            false
-        };
+        }
         if let Some(reply) = current.reply {
             let _ = reply.send(result);
         }
-        if !gone {
+        if gone {
+            self.vanish().await;
+        } else {
             self.queue_next().await;
         }
         gone
@@ -314,6 +309,16 @@ impl State {
         }
     }
 
+    /// Removes what is left of a sandbox of which nothing is kept. Its processes have ended and its result
+    /// was handed out: nobody waits for this.
+    async fn vanish(&mut self) {
+        let id = self.task.record.id;
+        if let Err(error) = self.task.engine.runtime.remove(id).await {
+            tracing::error!(sandbox = %id, %error, "the files of an ended sandbox stay until the next start");
+        }
+        self.forget("").await;
+    }
+
     async fn queue_next(&mut self) {
         if let Some(reply) = self.queue.pop_front() {
             self.run_ask(reply).await;
@@ -325,7 +330,8 @@ impl State {
         if self.current.is_some() {
             let socket = self.task.engine.runtime.agent_connect(self.task.record.id).await;
             let socket = socket.map_err(|error| {
-                Error::new(ErrorKind::SandboxEnded, "The sandbox ended while the request ran").caused_by(error)
+                Error::new(ErrorKind::SandboxEnded, "The sandbox ended while the request ran")
+                    .caused_by(error)
             })?;
             files_upload(&mut Connection::new(socket), &files).await?;
         }
@@ -352,9 +358,7 @@ impl State {
 
     async fn processes_kill(&mut self) -> Result<Stats> {
         let id = self.task.record.id;
-        let runtime = &self.task.engine.runtime;
-        if self.task.record.ephemeral { runtime.remove(id).await } else { runtime.kill(id).await }
-            .map_err(Error::internal)
+        self.task.engine.runtime.kill(id).await.map_err(Error::internal)
     }
 
     /// Ends it, removes everything of it, and its record.

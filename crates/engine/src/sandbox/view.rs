@@ -20,8 +20,7 @@ pub(crate) fn view_of(record: &SandboxRecord) -> Sandbox {
         limits: record.limits,
         network: record.network,
         metadata: record.metadata.clone(),
-        program: summary
-            .and_then(|summary| serde_json::from_value::<ProgramSummary>(summary.clone()).ok()),
+        program: summary.and_then(|summary| serde_json::from_value::<ProgramSummary>(summary.clone()).ok()),
         last_result: record
             .last_result
             .as_ref()

@@ -8,7 +8,10 @@ mod identity;
 mod mounts;
 mod network;
 
-use std::{ffi::CString, os::fd::{AsFd, BorrowedFd}};
+use std::{
+    ffi::CString,
+    os::fd::{AsFd, BorrowedFd},
+};
 
 use protocol::HostPath;
 

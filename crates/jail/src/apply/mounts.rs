@@ -10,7 +10,8 @@ use rustix::{
     fs::CWD,
     mount::{
         FsMountFlags, FsOpenFlags, MountAttrFlags, MoveMountFlags, OpenTreeFlags, UnmountFlags,
-        fsconfig_create, fsconfig_set_flag, fsconfig_set_string, fsmount, fsopen, move_mount, open_tree, unmount,
+        fsconfig_create, fsconfig_set_flag, fsconfig_set_string, fsmount, fsopen, move_mount, open_tree,
+        unmount,
     },
 };
 
@@ -35,7 +36,8 @@ pub(super) fn build(plan: &LaunchPlan, parts: &Parts<'_>) -> Result<(), StepErro
     layer_attach(parts)?;
     let mut prepared = Vec::with_capacity(plan.mounts.len());
     for step in &plan.mounts {
-        prepared.push(prepare(step, plan.slot.first_id(), parts).step(|| format!("prepare {}", describe(step)))?);
+        prepared
+            .push(prepare(step, plan.slot.first_id(), parts).step(|| format!("prepare {}", describe(step)))?);
     }
     let mut prepared = prepared.into_iter();
     match prepared.next() {
@@ -111,7 +113,11 @@ fn prepare<'a>(step: &'a MountStep, owner: u32, parts: &Parts<'_>) -> rustix::io
             let (size, owner) = (size_bytes.to_string(), owner.to_string());
             let options =
                 [("size", size.as_str()), ("mode", "1777"), ("uid", owner.as_str()), ("gid", owner.as_str())];
-            file_system("tmpfs", &options, MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NODEV)?
+            file_system(
+                "tmpfs",
+                &options,
+                MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NODEV,
+            )?
         }
         MountStep::Mask { .. } | MountStep::ReadOnly { .. } => return Ok(Prepared::Later(step)),
     };
@@ -134,11 +140,8 @@ fn overlay(
         Lower::HostUsr => HostPath::new("/usr"),
     };
     let tree = copy_of(&source)?;
-    let attributes = MountAttributes {
-        set: mount_attribute::RDONLY,
-        idmap: Some(parts.user_namespace),
-        recursive: false,
-    };
+    let attributes =
+        MountAttributes { set: mount_attribute::RDONLY, idmap: Some(parts.user_namespace), recursive: false };
     sys::mount_set_attributes(tree.as_fd(), attributes)?;
     let (lower, layer) = (parts.trees.lower().join(folder), parts.trees.layer().join(folder));
     attach_at(&tree, &lower)?;
@@ -173,7 +176,8 @@ fn file_system(kind: &str, options: &[(&str, &str)], flags: MountAttrFlags) -> r
 
 /// A copy, not attached anywhere, of the mount that `path` lies in, with that path as its root.
 fn copy_of(path: &HostPath) -> rustix::io::Result<OwnedFd> {
-    let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_RECURSIVE;
+    let flags =
+        OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_RECURSIVE;
     open_tree(CWD, path.as_path(), flags)
 }
 
@@ -209,8 +213,7 @@ fn late(step: &MountStep) -> rustix::io::Result<OwnedFd> {
         }
         _ => {
             let tree = copy_of(&HostPath::new(step.target()))?;
-            let attributes =
-                MountAttributes { set: mount_attribute::RDONLY, idmap: None, recursive: true };
+            let attributes = MountAttributes { set: mount_attribute::RDONLY, idmap: None, recursive: true };
             sys::mount_set_attributes(tree.as_fd(), attributes)?;
             Ok(tree)
         }

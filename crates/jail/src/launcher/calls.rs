@@ -10,7 +10,8 @@ use protocol::launcher::{Call, DATAGRAM_BYTES_MAX, Reply};
 use rustix::{
     io::Errno,
     net::{
-        RecvAncillaryBuffer, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, recvmsg, sendmsg,
+        RecvAncillaryBuffer, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, recvmsg,
+        sendmsg,
     },
 };
 

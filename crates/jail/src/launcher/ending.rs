@@ -88,7 +88,7 @@ impl Launcher {
         let Some(running) = self.running.get_mut(&sandbox) else { return };
         let _ = rustix::event::epoll::delete(&self.epoll, &running.pidfd);
         let status = waitid(WaitId::PidFd(running.pidfd.as_fd()), WaitIdOptions::EXITED).ok().flatten();
-        let mut stats = groups::stats(&running.cgroup);
+        let mut stats = groups::stats_at_end(&running.cgroup);
         stats.disk_bytes = self.layers.size_bytes(sandbox);
         running.phase = Phase::Ended { stats };
         if self.prepared_forget(sandbox) {
@@ -107,14 +107,18 @@ impl Launcher {
     /// Removes an ended sandbox and answers those who waited.
     fn finish(&mut self, sandbox: SandboxId, stats: Stats) {
         let Some(running) = self.running.remove(&sandbox) else { return };
+        // Whoever only wanted it killed need not wait for the rest: no request overtakes it.
+        for waiting in running.waiting.iter().filter(|waiting| !waiting.remove) {
+            self.answer_stats(waiting.number, stats);
+        }
         self.leftovers_remove(sandbox, &running.cgroup);
         self.slots.release(running.slot);
         let remove = running.waiting.iter().any(|waiting| waiting.remove);
         let removed = if remove { self.layers.remove(sandbox) } else { Ok(()) };
-        for waiting in running.waiting {
+        for waiting in running.waiting.iter().filter(|waiting| waiting.remove) {
             match &removed {
-                Err(error) if waiting.remove => self.answer_failed(waiting.number, error.clone()),
-                _ => self.answer_stats(waiting.number, stats),
+                Err(error) => self.answer_failed(waiting.number, error.clone()),
+                Ok(()) => self.answer_stats(waiting.number, stats),
             }
         }
     }

@@ -1,11 +1,6 @@
 //! Control groups of a sandbox, from the outside: made, read, frozen, killed, removed.
 
-use std::{
-    fs::File,
-    io::ErrorKind,
-    os::fd::OwnedFd,
-    time::Duration,
-};
+use std::{fs::File, io::ErrorKind, os::fd::OwnedFd, time::Duration};
 
 use protocol::launcher::Stats;
 use rustix::io::Errno;
@@ -81,13 +76,13 @@ fn value_write(group: &GroupPlan, file: &str, value: &str) -> Result<(), StepErr
     std::fs::write(&file, value).step(|| format!("write {value} to {file}"))
 }
 
-/// Kills every process in the groups. Nothing can be started in them while this goes on: version 2 says so
-/// of `cgroup.kill` (Linux 5.14); before that they are frozen first.
+/// Kills every process in the groups, frozen or not. Nothing can be started in them while this goes on:
+/// version 2 says so of `cgroup.kill` (Linux 5.14); before that they are frozen first.
 pub(super) fn kill(plan: &CgroupPlan) -> Result<(), StepError> {
     if let Some(group) = unified(plan) {
         let file = group.folder.join("cgroup.kill");
         match std::fs::write(&file, "1") {
-            Ok(()) => return thaw(plan),
+            Ok(()) => return Ok(()),
             Err(error) if error.kind() == ErrorKind::NotFound => {}
             Err(error) => return Err(error).step(|| format!("write {file}")),
         }
@@ -166,25 +161,47 @@ pub(super) fn remove(plan: &CgroupPlan) -> Result<(), StepError> {
     Ok(())
 }
 
+/// What matters of a sandbox that has ended: which limits it hit.
+pub(super) fn stats_at_end(plan: &CgroupPlan) -> Stats {
+    Stats { oom_kills: oom_kills(plan), pids_refused: pids_refused(plan), ..Stats::default() }
+}
+
 /// What the groups count.
 pub(super) fn stats(plan: &CgroupPlan) -> Stats {
-    let read = |controller, v1: &str, v2: &str| {
-        let group = with(plan, controller)?;
+    let number = |controller, v1: &str, v2: &str| -> u64 {
+        let Some(group) = with(plan, controller) else { return 0 };
         let file = if group.version == CgroupVersion::V1 { v1 } else { v2 };
-        std::fs::read_to_string(group.folder.join(file)).ok()
+        let text = std::fs::read_to_string(group.folder.join(file));
+        text.ok().and_then(|text| text.trim().parse().ok()).unwrap_or_default()
     };
-    let number = |text: Option<String>| text.and_then(|text| text.trim().parse().ok()).unwrap_or_default();
-    let word = |text: Option<String>, name: &str| text.and_then(|text| keyed(&text, name)).unwrap_or_default();
-    let cpu = unified(plan).and_then(|group| std::fs::read_to_string(group.folder.join("cpu.stat")).ok());
     Stats {
-        memory_bytes: number(read(Controller::Memory, "memory.usage_in_bytes", "memory.current")),
-        memory_bytes_max: number(read(Controller::Memory, "memory.max_usage_in_bytes", "memory.peak")),
-        cpu_us: word(cpu, "usage_usec"),
-        pids: number(read(Controller::Pids, "pids.current", "pids.current")),
-        oom_kills: word(read(Controller::Memory, "memory.oom_control", "memory.events"), "oom_kill"),
-        pids_refused: word(read(Controller::Pids, "pids.events", "pids.events"), "max"),
+        memory_bytes: number(Controller::Memory, "memory.usage_in_bytes", "memory.current"),
+        memory_bytes_max: number(Controller::Memory, "memory.max_usage_in_bytes", "memory.peak"),
+        cpu_us: unified(plan).map_or(0, |group| counted(group, "cpu.stat", "usage_usec")),
+        pids: number(Controller::Pids, "pids.current", "pids.current"),
+        oom_kills: oom_kills(plan),
+        pids_refused: pids_refused(plan),
         disk_bytes: None,
     }
+}
+
+fn oom_kills(plan: &CgroupPlan) -> u64 {
+    with(plan, Controller::Memory).map_or(0, |group| {
+        let file = match group.version {
+            CgroupVersion::V1 => "memory.oom_control",
+            CgroupVersion::V2 => "memory.events",
+        };
+        counted(group, file, "oom_kill")
+    })
+}
+
+fn pids_refused(plan: &CgroupPlan) -> u64 {
+    with(plan, Controller::Pids).map_or(0, |group| counted(group, "pids.events", "max"))
+}
+
+fn counted(group: &GroupPlan, file: &str, name: &str) -> u64 {
+    let text = std::fs::read_to_string(group.folder.join(file));
+    text.ok().and_then(|text| keyed(&text, name)).unwrap_or_default()
 }
 
 /// The number behind `name` in a file of lines `name number`.

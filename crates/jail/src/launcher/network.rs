@@ -108,7 +108,8 @@ fn table(instance: Instance, network: &NetworkConfig) -> String {
         if elements.is_empty() { String::new() } else { format!("elements = {{ {} }}", elements.join(", ")) }
     };
     let nameservers = set(network.nameservers.iter().map(ToString::to_string).collect());
-    let allowed = set(network.allowed.iter().map(|(address, length)| format!("{address}/{length}")).collect());
+    let allowed =
+        set(network.allowed.iter().map(|(address, length)| format!("{address}/{length}")).collect());
     format!(
         "\
 table inet {name}

@@ -161,8 +161,13 @@ impl Launcher {
 
     /// Ends what is ready: nobody will want it any more.
     pub(super) fn prepared_end(&mut self) {
-        let known: Vec<SandboxId> =
-            self.prepared.ready.drain(..).chain(self.prepared.starting.take()).map(|(_, sandbox)| sandbox).collect();
+        let known: Vec<SandboxId> = self
+            .prepared
+            .ready
+            .drain(..)
+            .chain(self.prepared.starting.take())
+            .map(|(_, sandbox)| sandbox)
+            .collect();
         for sandbox in known {
             let Some(running) = self.running.remove(&sandbox) else { continue };
             self.end_now(&running);

@@ -50,7 +50,8 @@ impl Launcher {
 
     /// Starts a first process for a request, or ahead of one.
     pub(super) fn start(&mut self, number: Option<u64>, spec: &LaunchSpec) -> Result<(), StepError> {
-        let slot = self.slots.take().ok_or_else(|| StepError::new("take a slot: all are in use", Errno::AGAIN))?;
+        let slot =
+            self.slots.take().ok_or_else(|| StepError::new("take a slot: all are in use", Errno::AGAIN))?;
         let plan = plan::launch_plan(spec, slot, &self.config.host);
         let mut timings = LaunchTimings::default();
         let start = Instant::now();
@@ -175,8 +176,12 @@ impl Launcher {
             other => other.step(|| format!("remove {path}"))?,
         }
         let make = || -> rustix::io::Result<OwnedFd> {
-            let socket =
-                rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
+            let socket = rustix::net::socket_with(
+                AddressFamily::UNIX,
+                SocketType::STREAM,
+                SocketFlags::CLOEXEC,
+                None,
+            )?;
             rustix::net::bind(&socket, &SocketAddrUnix::new(path.as_path())?)?;
             rustix::fs::chmod(path.as_path(), rustix::fs::Mode::from_raw_mode(0o600))?;
             let owner = rustix::process::Uid::from_raw(self.config.server_uid);

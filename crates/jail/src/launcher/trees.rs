@@ -15,8 +15,8 @@ use storage::layout::DataDir;
 
 use crate::{
     apply::Trees,
-    host::CgroupHost,
     failure::{Step, StepError},
+    host::CgroupHost,
     sys::{self, MountAttributes, mount_attribute},
 };
 
@@ -83,7 +83,13 @@ fn dev_make(dev: &HostPath) -> Result<(), StepError> {
     let umask = rustix::process::umask(Mode::empty());
     let make = || -> rustix::io::Result<()> {
         for (name, major, minor) in DEVICES {
-            mknodat(CWD, dev.join(name).as_path(), FileType::CharacterDevice, everybody, makedev(major, minor))?;
+            mknodat(
+                CWD,
+                dev.join(name).as_path(),
+                FileType::CharacterDevice,
+                everybody,
+                makedev(major, minor),
+            )?;
         }
         for (name, to) in DEVICE_LINKS {
             symlinkat(to, CWD, dev.join(name).as_path())?;

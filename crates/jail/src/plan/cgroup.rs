@@ -63,10 +63,9 @@ fn writes(
         (Controller::Memory, CgroupVersion::V2) => {
             [("memory.max", memory)].into_iter().chain(swap("memory.swap.max", "0")).collect()
         }
-        (Controller::Cpu, CgroupVersion::V1) => vec![
-            ("cpu.cfs_period_us", CPU_PERIOD_US.to_string()),
-            ("cpu.cfs_quota_us", quota_us.to_string()),
-        ],
+        (Controller::Cpu, CgroupVersion::V1) => {
+            vec![("cpu.cfs_period_us", CPU_PERIOD_US.to_string()), ("cpu.cfs_quota_us", quota_us.to_string())]
+        }
         (Controller::Cpu, CgroupVersion::V2) => vec![("cpu.max", format!("{quota_us} {CPU_PERIOD_US}"))],
         (Controller::Pids, _) => vec![("pids.max", limits.pids.to_string())],
         (Controller::Freezer, _) => Vec::new(),

@@ -10,8 +10,8 @@ mod network;
 pub mod seccomp;
 mod slot;
 
-pub use capabilities::{BOUNDING_SET, Capability};
 pub(crate) use capabilities::HIGHEST as HIGHEST_CAPABILITY;
+pub use capabilities::{BOUNDING_SET, Capability};
 pub use cgroup::{CgroupPlan, GroupPlan, cgroup_plan};
 pub(crate) use mounts::layer_folders;
 pub use mounts::{Lower, MountStep, Template, mount_steps};

@@ -149,5 +149,4 @@ impl MountStep {
             Self::Mask { path } | Self::ReadOnly { path } => path,
         }
     }
-
 }

@@ -105,7 +105,9 @@ mod tests {
             .flat_map(|instance| (0..SLOTS_PER_INSTANCE).map(move |number| Slot { instance, number }))
             .collect();
         for pair in slots.windows(2) {
-            assert!(u64::from(pair[0].first_id()) + u64::from(IDS_PER_SANDBOX) <= u64::from(pair[1].first_id()));
+            assert!(
+                u64::from(pair[0].first_id()) + u64::from(IDS_PER_SANDBOX) <= u64::from(pair[1].first_id())
+            );
             assert!(pair[0].address() < pair[1].address());
         }
         let last = slots.last().unwrap();

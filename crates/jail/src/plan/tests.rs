@@ -67,7 +67,10 @@ fn seccomp_table() {
             format!("{}:\n  {}", group.purpose, names.collect::<Vec<_>>().join(" "))
         })
         .chain(seccomp::CONDITIONAL.iter().map(|(name, _, condition)| format!("{name}: {condition:?}")))
-        .chain([format!("absent: {:?}", seccomp::NOT_THERE.iter().map(|(name, _)| *name).collect::<Vec<_>>())])
+        .chain([format!(
+            "absent: {:?}",
+            seccomp::NOT_THERE.iter().map(|(name, _)| *name).collect::<Vec<_>>()
+        )])
         .collect();
     insta::assert_snapshot!(lines.join("\n"));
 }

@@ -79,8 +79,8 @@ mod tests {
     #[test]
     fn ordinary_configuration_is_kept() {
         for text in [
-            "deb http://deb.debian.org/debian bookworm main",
-            "Types: deb\n# http://snapshot.debian.org/archive/debian/20250520T000000Z\nURIs: http://deb.debian.org/debian",
+            "deb http://mirror.example.org/debian bookworm main",
+            "Types: deb\n# http://snapshot.debian.org/archive/debian/20250520T000000Z\nURIs: http://mirror.example.org/debian",
             "[global]\ncert = /etc/ssl/certs/ca-certificates.crt\nindex-url = https://pypi.example/simple",
             "Acquire::http::Proxy \"http://proxy.example:3128/\";",
             "Acquire::Languages \"none\";",

@@ -178,7 +178,7 @@ mod tests {
         file("etc/pip.conf", "index-url = https://me:SECRET@pypi.example/\n", 0o644);
         file("etc/npmrc", "registry=https://npm.example/\n//npm.example/:_authToken=SECRET\n", 0o644);
         file("etc/apt/sources.list", "deb https://me:SECRET@deb.example/ stable main\n", 0o644);
-        file("etc/apt/sources.list.d/debian.sources", "URIs: http://deb.debian.org/debian\n", 0o644);
+        file("etc/apt/sources.list.d/debian.sources", "URIs: http://mirror.example.org/debian\n", 0o644);
         file("etc/passwd", "alice:SECRET:1000:1000::/home/alice:/bin/sh\n", 0o644);
         file("etc/services", "ssh 22/tcp\n", 0o6755);
         file("var/lib/dpkg/status", "Package: base-files\n", 0o644);

@@ -151,7 +151,9 @@ mod tests {
             Verdict::Allow => true,
             Verdict::Deny => false,
             Verdict::NotThere => return ERRNO | ENOSYS,
-            Verdict::If(Condition::WithoutBits { argument, bits }) => arguments[usize::from(argument)] & bits == 0,
+            Verdict::If(Condition::WithoutBits { argument, bits }) => {
+                arguments[usize::from(argument)] & bits == 0
+            }
             Verdict::If(Condition::IsNot { argument, value }) => arguments[usize::from(argument)] != value,
             Verdict::If(Condition::IsOneOf { argument, values }) => {
                 values.contains(&arguments[usize::from(argument)])

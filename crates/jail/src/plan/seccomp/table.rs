@@ -112,10 +112,11 @@ pub const CONDITIONAL: &[(&str, u32, Condition)] = &[
     // Every kind of socket but AF_VSOCK (40), which reaches a hypervisor past every network rule.
     ("socket", __NR_socket, Condition::IsNot { argument: 0, value: 40 }),
     // The execution domains of Docker's list: Linux, 32-bit Linux, each with UNAME26, and the query.
-    ("personality", __NR_personality, Condition::IsOneOf {
-        argument: 0,
-        values: &[0, 8, 0x0002_0000, 0x0002_0008, u32::MAX],
-    }),
+    (
+        "personality",
+        __NR_personality,
+        Condition::IsOneOf { argument: 0, values: &[0, 8, 0x0002_0000, 0x0002_0008, u32::MAX] },
+    ),
 ];
 
 /// Calls that a program shall believe the kernel not to have, so that it takes the older way.

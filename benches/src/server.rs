@@ -1,0 +1,138 @@
+//! A server of the benchmark's own: in a folder of its own, on a free port, gone without a trace afterwards.
+
+use std::{
+    fs::{self, File, Permissions},
+    io,
+    net::{SocketAddr, TcpListener},
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    thread,
+    time::{Duration, Instant},
+};
+
+use rustix::{
+    mount::{UnmountFlags, unmount},
+    process::{Pid, Signal, kill_process},
+};
+use tempfile::TempDir;
+
+use crate::{
+    failure::{During, Failure, Outcome},
+    http::{self, Connection},
+};
+
+/// How long the server may take to answer for the first time.
+const START_LIMIT: Duration = Duration::from_secs(60);
+
+/// How long it may take to end.
+const END_LIMIT: Duration = Duration::from_secs(20);
+
+/// How often it is looked at meanwhile.
+const POLL_INTERVAL: Duration = Duration::from_millis(20);
+
+/// A running server. Dropping it ends it and removes its data.
+pub(crate) struct Server {
+    child: Child,
+    folder: TempDir,
+    pub(crate) address: SocketAddr,
+}
+
+impl Server {
+    /// Starts `binary serve` and waits until it answers. `log` is what it writes to its log, as in its
+    /// `ATOLL_LOG` variable.
+    pub(crate) fn start(binary: &Path, toolchains: &Path, log: &str) -> Outcome<Self> {
+        let address = address_free().during("find a free port")?;
+        let folder = tempfile::Builder::new()
+            .prefix("atoll-bench-")
+            // The server, once it has given up root, has to reach its data below.
+            .permissions(Permissions::from_mode(0o711))
+            // Short: a socket's path has at most 108 bytes (unix(7)).
+            .tempdir_in("/var/tmp")
+            .during("make a folder for the server's data")?;
+        let log_file = File::create(folder.path().join("log")).during("make the server's log file")?;
+        let mut command = Command::new(binary);
+        command
+            .args(["serve", "--no-toolchain-install", "--storage-size", "8G"])
+            .args(["--listen", &address.to_string()])
+            .arg("--data-dir")
+            .arg(folder.path().join("data"))
+            .env("ATOLL_LOG", log)
+            .env("NO_COLOR", "1")
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(log_file);
+        if toolchains.exists() {
+            command.arg("--toolchains").arg(toolchains);
+        }
+        let child = command.spawn().during(&format!("start {}", binary.display()))?;
+        let mut server = Self { child, folder, address };
+        server.answer_await()?;
+        Ok(server)
+    }
+
+    /// What the server has logged so far.
+    pub(crate) fn log(&self) -> Outcome<String> {
+        fs::read_to_string(self.folder.path().join("log")).during("read the server's log")
+    }
+
+    /// The socket of a sandbox's agent.
+    pub(crate) fn agent_socket(&self, sandbox: &str) -> PathBuf {
+        self.folder.path().join("data/run").join(sandbox).join("agent.sock")
+    }
+
+    pub(crate) fn connect(&self) -> Outcome<Connection> {
+        Connection::open(self.address).during("connect to the server")
+    }
+
+    fn answer_await(&mut self) -> Outcome<()> {
+        let start = Instant::now();
+        let health = http::request("GET", "/health", "");
+        loop {
+            match Connection::open(self.address).and_then(|mut connection| connection.ask(&health)) {
+                Ok(answer) if answer.status == 200 => return Ok(()),
+                _ => {}
+            }
+            let ended = self.child.try_wait().during("look at the server")?;
+            if ended.is_some() || start.elapsed() > START_LIMIT {
+                let log = self.log()?;
+                return Err(Failure::new("wait for the server to answer", format!("its log says:\n{log}")));
+            }
+            thread::sleep(POLL_INTERVAL);
+        }
+    }
+
+    fn end(&mut self) -> io::Result<()> {
+        kill_process(Pid::from_child(&self.child), Signal::TERM)?;
+        let start = Instant::now();
+        while self.child.try_wait()?.is_none() {
+            if start.elapsed() > END_LIMIT {
+                self.child.kill()?;
+                self.child.wait()?;
+            }
+            thread::sleep(POLL_INTERVAL);
+        }
+        // The launcher ends by itself after the server, and until then holds the storage.
+        let storage = self.folder.path().join("data/storage");
+        loop {
+            match unmount(&storage, UnmountFlags::empty()) {
+                // Not mounted: the data directory itself is on btrfs.
+                Ok(()) | Err(rustix::io::Errno::INVAL | rustix::io::Errno::NOENT) => return Ok(()),
+                Err(rustix::io::Errno::BUSY) if start.elapsed() < END_LIMIT => thread::sleep(POLL_INTERVAL),
+                Err(errno) => return Err(errno.into()),
+            }
+        }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        if let Err(error) = self.end() {
+            eprintln!("the server of the benchmark was not cleaned up ({}): {error}", self.folder.path().display());
+        }
+    }
+}
+
+fn address_free() -> io::Result<SocketAddr> {
+    TcpListener::bind("127.0.0.1:0")?.local_addr()
+}

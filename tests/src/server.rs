@@ -1,0 +1,255 @@
+//! A real server for one test: its own address and data directory, and nothing left of it afterwards.
+
+use std::{
+    env, fs,
+    net::{Ipv4Addr, SocketAddr, TcpListener},
+    ops::Deref,
+    path::{Path, PathBuf},
+    process::{Child, Command, ExitStatus, Stdio},
+    sync::atomic::{AtomicU32, Ordering},
+    thread,
+    time::Duration,
+};
+
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::{
+    client::Client,
+    deadline::{found, wait_until},
+    processes::children_of,
+    traces::Traces,
+};
+
+/// How long a server may take to answer, or to end, on a loaded machine.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// A port that was free when it was looked for may be taken a moment later; then another is tried.
+const START_ATTEMPTS: usize = 5;
+
+/// The program under test, `$ATOLL_BIN` or what the release build leaves.
+#[must_use]
+pub fn atoll() -> PathBuf {
+    env::var_os("ATOLL_BIN")
+        .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/release/atoll"), PathBuf::from)
+}
+
+/// The installed toolchains, `$ATOLL_TOOLCHAINS` or where a server keeps them.
+#[must_use]
+pub fn toolchains() -> PathBuf {
+    env::var_os("ATOLL_TOOLCHAINS").map_or_else(|| PathBuf::from("/var/lib/atoll/toolchains"), PathBuf::from)
+}
+
+/// A running server. It is also a [`Client`] of itself.
+#[derive(Debug)]
+pub struct Server {
+    child: Child,
+    client: Client,
+    address: SocketAddr,
+    data: PathBuf,
+    options: Vec<String>,
+}
+
+impl Deref for Server {
+    type Target = Client;
+
+    fn deref(&self) -> &Client {
+        &self.client
+    }
+}
+
+impl Server {
+    /// Starts a server with default settings.
+    #[must_use]
+    pub fn start() -> Self {
+        Self::start_with(&[])
+    }
+
+    /// Starts a server with these options on top.
+    ///
+    /// # Panics
+    /// When it does not answer.
+    #[must_use]
+    pub fn start_with(options: &[&str]) -> Self {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let count = COUNT.fetch_add(1, Ordering::Relaxed);
+        // Short: paths of sockets below it have to fit into 108 bytes.
+        let data = PathBuf::from(format!("/var/tmp/atoll-t{}-{count}", std::process::id()));
+        let options: Vec<String> = options.iter().map(|&option| option.to_owned()).collect();
+        let (child, address) = serving(&data, &options).unwrap_or_else(|why| panic!("{why}"));
+        Self { child, client: Client::new(address), address, data, options }
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Its data directory.
+    #[must_use]
+    pub fn data(&self) -> &Path {
+        &self.data
+    }
+
+    /// The process that answers requests.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// The process that launches sandboxes: the server's only child.
+    ///
+    /// # Panics
+    /// When it has another number of children.
+    #[must_use]
+    pub fn launcher_pid(&self) -> u32 {
+        let children = children_of(self.pid());
+        assert_eq!(children.len(), 1, "children of the server: {children:?}");
+        children[0]
+    }
+
+    /// Which of the host's instances it is: what its control groups, interfaces and user ids follow from.
+    ///
+    /// # Panics
+    /// When no note of it is in `/run/atoll`.
+    #[must_use]
+    pub fn instance(&self) -> u32 {
+        let owner = self.data.as_os_str().as_encoded_bytes();
+        (0..16)
+            .find(|number| fs::read(format!("/run/atoll/{number}.lock")).is_ok_and(|had| had == owner))
+            .expect("a running server holds an instance")
+    }
+
+    /// What is on the host because of it.
+    #[must_use]
+    pub fn traces(&self) -> Traces {
+        Traces::look(self)
+    }
+
+    /// Asks it to end, as a service manager does, and waits until it has.
+    pub fn stop(&mut self) -> ExitStatus {
+        kill_process(Pid::from_child(&self.child), Signal::TERM).expect("it is our child");
+        self.child.wait().expect("it is our child")
+    }
+
+    /// Ends it as a crash does: without a chance to do anything.
+    pub fn kill(&mut self) {
+        self.child.kill().expect("it is our child");
+        self.child.wait().expect("it is our child");
+    }
+
+    /// Starts it anew on the same data directory, after [`Self::stop`] or [`Self::kill`].
+    ///
+    /// # Panics
+    /// When it does not answer.
+    pub fn start_again(&mut self) {
+        let (child, address) = serving(&self.data, &self.options).unwrap_or_else(|why| panic!("{why}"));
+        self.child = child;
+        self.address = address;
+        self.client = Client::new(address);
+    }
+
+    /// Deletes all sandboxes, with a new server if this one has gone.
+    fn sandboxes_remove(&mut self) -> Result<(), String> {
+        if !matches!(self.child.try_wait(), Ok(None)) {
+            let (child, address) = serving(&self.data, &self.options)?;
+            (self.child, self.client) = (child, Client::new(address));
+        }
+        let failed = |error: ureq::Error| error.to_string();
+        let list = self.client.send("GET", "/sandboxes", None).map_err(failed)?.json();
+        for id in list.as_array().into_iter().flatten().filter_map(|sandbox| sandbox["id"].as_str()) {
+            self.client.send("DELETE", &format!("/sandbox/{id}"), None).map_err(failed)?;
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let removed = self.sandboxes_remove();
+        if matches!(self.child.try_wait(), Ok(None)) {
+            self.stop();
+        }
+        mounts_remove(&self.data);
+        let files = fs::remove_dir_all(&self.data);
+        // A test that fails already has said why.
+        if !thread::panicking() {
+            removed.expect("sandboxes can be deleted at the end of a test");
+            files.expect("the data directory can be removed at the end of a test");
+        }
+    }
+}
+
+/// Starts a server and waits until it answers.
+fn serving(data: &Path, options: &[String]) -> Result<(Child, SocketAddr), String> {
+    let mut last = String::new();
+    for _ in 0..START_ATTEMPTS {
+        let address = address_free();
+        let log = data.with_extension("log");
+        let output = fs::File::create(&log).map_err(|error| error.to_string())?;
+        let mut child = Command::new(atoll())
+            .args([
+                "serve",
+                "--listen",
+                &address.to_string(),
+                "--storage-size",
+                "8G",
+                "--no-toolchain-install",
+            ])
+            .arg("--data-dir")
+            .arg(data)
+            .arg("--toolchains")
+            .arg(toolchains())
+            .args(options)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(output)
+            .spawn()
+            .map_err(|error| format!("{}: {error}; build it with `cargo xtask build`", atoll().display()))?;
+        let client = Client::new(address);
+        let answered = found(PATIENCE, || match child.try_wait() {
+            Ok(None) => {
+                let answer = client.send("GET", "/health", None);
+                answer.is_ok_and(|answer| answer.status == 200).then_some(true)
+            }
+            _ => Some(false),
+        });
+        last = fs::read_to_string(&log).unwrap_or_default();
+        // What it writes from here on goes to the open file; nobody has to remove it.
+        let _ = fs::remove_file(&log);
+        match answered {
+            Ok(true) => return Ok((child, address)),
+            Ok(false) if last.contains("in use") => {}
+            Ok(false) => return Err(format!("the server ended at once:\n{last}")),
+            Err(_) => {
+                let _ = child.kill();
+                let _ = child.wait();
+                return Err(format!("the server does not answer:\n{last}"));
+            }
+        }
+    }
+    Err(format!("the server does not start:\n{last}"))
+}
+
+fn address_free() -> SocketAddr {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
+    listener.local_addr().expect("a bound socket has an address")
+}
+
+/// Unmounts what a server leaves mounted for the next one.
+fn mounts_remove(data: &Path) {
+    let below = || {
+        let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+        let points = mounts.lines().filter_map(|line| line.split(' ').nth(4).map(PathBuf::from));
+        points.filter(|point| point.starts_with(data)).collect::<Vec<_>>()
+    };
+    // The launcher has the storage open in a mount namespace of its own until it has ended.
+    for point in below().iter().rev() {
+        let done = Command::new("umount").arg(point).stderr(Stdio::null()).status();
+        if !done.is_ok_and(|status| status.success()) {
+            let _ = Command::new("umount").arg("-l").arg(point).status();
+        }
+    }
+    if !thread::panicking() {
+        wait_until("all mounts of the server are gone", || below().is_empty());
+    }
+}

@@ -1,0 +1,115 @@
+//! What a server's sandboxes put on the host: processes, control groups, mounts, interfaces, files, open
+//! files of the launcher. Two looks are compared; what differs was left behind.
+
+use std::{collections::BTreeSet, fs, path::Path};
+
+use crate::{
+    processes::{pids_below, pids_of_users, status_field},
+    server::Server,
+};
+
+/// User ids that one instance hands out, and the first of the first: see `SECURITY.md`.
+const FIRST_ID: u32 = 0x7000_0000;
+const IDS_PER_INSTANCE: u32 = 1024 * 65_536;
+
+/// One look. Everything is in words, so that a failed comparison shows what is too much.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Traces {
+    /// Processes below the launcher, of the instance's users, and in its control groups.
+    pub processes: BTreeSet<String>,
+    /// Control groups of sandboxes, in every hierarchy.
+    pub groups: BTreeSet<String>,
+    /// Mounts that name the data directory, in the host's and in the launcher's mount namespace.
+    pub mounts: BTreeSet<String>,
+    /// Network interfaces of the instance.
+    pub interfaces: BTreeSet<String>,
+    /// Files and folders below `run`, `storage/sandboxes`, `storage/snapshots`, `launcher` and `server/logs`.
+    pub files: BTreeSet<String>,
+    /// Open files of the launcher.
+    pub launcher_files: usize,
+}
+
+impl Traces {
+    pub(crate) fn look(server: &Server) -> Self {
+        let (instance, launcher) = (server.instance(), server.launcher_pid());
+        let data = server.data();
+        let mut groups = BTreeSet::new();
+        let mut pids: BTreeSet<u32> = pids_below(launcher).into_iter().collect();
+        for hierarchy in folders(Path::new("/sys/fs/cgroup")) {
+            for group in folders(&Path::new(&hierarchy).join(format!("atoll-{instance}"))) {
+                let members = fs::read_to_string(Path::new(&group).join("cgroup.procs")).unwrap_or_default();
+                pids.extend(members.lines().filter_map(|pid| pid.parse::<u32>().ok()));
+                groups.insert(group);
+            }
+        }
+        let first = FIRST_ID + instance * IDS_PER_INSTANCE;
+        pids.extend(pids_of_users(&(first..first + IDS_PER_INSTANCE)));
+        let mut files = BTreeSet::new();
+        for folder in ["run", "storage/sandboxes", "storage/snapshots", "launcher", "server/logs"] {
+            files.extend(tree(&data.join(folder)));
+        }
+        Self {
+            processes: pids.into_iter().map(process).collect(),
+            groups,
+            mounts: [std::process::id(), launcher].into_iter().flat_map(|pid| mounts(pid, data)).collect(),
+            interfaces: folders(Path::new("/sys/class/net"))
+                .into_iter()
+                .filter(|path| path.contains(&format!("/atl{instance:x}-")))
+                .collect(),
+            files,
+            launcher_files: fs::read_dir(format!("/proc/{launcher}/fd")).map_or(0, Iterator::count),
+        }
+    }
+
+    /// What is here and was not there, in words; empty when nothing is left behind.
+    #[must_use]
+    pub fn beyond(&self, before: &Self) -> Vec<String> {
+        let kinds = [
+            ("process", &self.processes, &before.processes),
+            ("control group", &self.groups, &before.groups),
+            ("mount", &self.mounts, &before.mounts),
+            ("interface", &self.interfaces, &before.interfaces),
+            ("file", &self.files, &before.files),
+        ];
+        let mut left: Vec<String> = kinds
+            .into_iter()
+            .flat_map(|(kind, now, then)| now.difference(then).map(move |it| format!("{kind} {it}")))
+            .collect();
+        if self.launcher_files > before.launcher_files {
+            left.push(format!("{} open files, were {}", self.launcher_files, before.launcher_files));
+        }
+        left
+    }
+}
+
+fn process(pid: u32) -> String {
+    let field = |name| status_field(pid, name).unwrap_or_default();
+    format!("{pid} {} ({})", field("Name"), field("State"))
+}
+
+/// Mounts without their numbers, which change: their place, kind and source.
+fn mounts(pid: u32, data: &Path) -> Vec<String> {
+    let name = data.display().to_string();
+    let text = fs::read_to_string(format!("/proc/{pid}/mountinfo")).unwrap_or_default();
+    let place = if pid == std::process::id() { "host" } else { "launcher" };
+    let ours = text.lines().filter(|line| line.contains(&name));
+    ours.map(|line| format!("{place} {}", line.split(' ').skip(4).collect::<Vec<_>>().join(" "))).collect()
+}
+
+/// Folders in a folder; none where there is no such folder.
+fn folders(folder: &Path) -> Vec<String> {
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    entries.filter(|entry| entry.path().is_dir()).map(|entry| entry.path().display().to_string()).collect()
+}
+
+/// All files and folders below a folder, without following links.
+fn tree(folder: &Path) -> Vec<String> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        found.push(entry.path().display().to_string());
+        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            found.extend(tree(&entry.path()));
+        }
+    }
+    found
+}

@@ -1,0 +1,7 @@
+//! Isolation, one test for each promise of `SECURITY.md`.
+
+mod files;
+mod host;
+mod kernel;
+mod launch;
+mod privileges;

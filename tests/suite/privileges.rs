@@ -1,0 +1,101 @@
+//! What the server and its launcher may do on the host.
+
+use std::process::{Command, Stdio};
+
+use blackbox::{Server, atoll, deadline::wait_until, status_field, toolchains};
+
+#[test]
+fn the_server_has_no_privileges() {
+    let server = Server::start();
+    assert_eq!(server.execute_code("bash", "echo ran").output(), "ran\n");
+    for task in std::fs::read_dir(format!("/proc/{}/task", server.pid())).unwrap() {
+        let task = task.unwrap().file_name().into_string().unwrap();
+        let status = std::fs::read_to_string(format!("/proc/{}/task/{task}/status", server.pid())).unwrap();
+        let field = |name: &str| {
+            let line =
+                status.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_else(|| panic!("{name}"));
+            line.split_whitespace().map(str::to_owned).collect::<Vec<_>>()
+        };
+        for capabilities in ["CapEff:", "CapPrm:", "CapBnd:", "CapInh:", "CapAmb:"] {
+            assert_eq!(field(capabilities), ["0".repeat(16)], "{capabilities} of task {task}");
+        }
+        for ids in ["Uid:", "Gid:"] {
+            assert!(field(ids).iter().all(|id| id == "61000"), "{ids} {:?}", field(ids));
+        }
+        assert!(!field("Groups:").contains(&"0".to_owned()));
+        assert_eq!(field("NoNewPrivs:"), ["1"]);
+    }
+    // The launcher is the one that keeps them; otherwise this test would prove nothing.
+    assert_ne!(status_field(server.launcher_pid(), "CapEff").unwrap(), "0".repeat(16));
+}
+
+#[test]
+fn the_launcher_is_one_thread_and_ends_with_the_server() {
+    let mut server = Server::start();
+    let launcher = server.launcher_pid();
+    assert_eq!(status_field(launcher, "Threads").as_deref(), Some("1"));
+    server.kill();
+    wait_until("the launcher has ended", || {
+        status_field(launcher, "State").is_none_or(|state| state.starts_with('Z'))
+    });
+}
+
+#[test]
+fn the_server_refuses_to_listen_beyond_loopback_without_keys() {
+    let folder = format!("/var/tmp/atoll-refused-{}", std::process::id());
+    let serve = |arguments: &[&str]| {
+        let mut command = Command::new(atoll());
+        command.args(["serve", "--data-dir", &folder, "--storage-size", "8G", "--no-toolchain-install"]);
+        command.arg("--toolchains").arg(toolchains()).args(arguments).stdin(Stdio::null()).output().unwrap()
+    };
+    for address in ["0.0.0.0:18070", "[::]:18070"] {
+        let output = serve(&["--listen", address]);
+        let text = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(!output.status.success(), "{address}");
+        assert!(text.contains("--insecure-no-auth"), "{text}");
+    }
+    // Even where another address is fine.
+    assert!(!serve(&["--listen", "127.0.0.1:0", "--listen", "0.0.0.0:18070"]).status.success());
+    assert!(
+        !std::fs::exists(format!("{folder}/storage.btrfs")).unwrap(),
+        "nothing is set up for a refused start"
+    );
+    let _ = std::fs::remove_dir_all(&folder);
+}
+
+#[test]
+fn files_of_the_server_are_closed_to_others() {
+    use std::os::unix::fs::PermissionsExt;
+    let server = Server::start();
+    let mode = |path: &str| std::fs::metadata(server.data().join(path)).unwrap().permissions().mode() & 0o007;
+    assert_eq!(mode("server"), 0);
+    assert_eq!(mode("storage.btrfs"), 0);
+    assert_eq!(mode("run") & 0o006, 0);
+    assert_eq!(mode("storage/sandboxes") & 0o006, 0);
+}
+
+#[test]
+fn other_sites_and_names_are_refused() {
+    // A web page must not run code on its visitor's server: DNS rebinding, and forms from elsewhere.
+    let server = Server::start();
+    let port = server.address().port();
+    let ask = |headers: &str| {
+        use std::io::{Read, Write};
+        let mut connection = std::net::TcpStream::connect(server.address()).unwrap();
+        let body = r#"{"runtime":"bash","code":"echo ran"}"#;
+        let request = format!(
+            "POST /execute HTTP/1.1\r\n{headers}Connection: close\r\nContent-Length: {}\r\n\r\n{body}",
+            body.len()
+        );
+        connection.write_all(request.as_bytes()).unwrap();
+        let mut answer = String::new();
+        connection.read_to_string(&mut answer).unwrap();
+        answer.split(' ').nth(1).unwrap().to_owned()
+    };
+    let json = "Content-Type: application/json\r\n";
+    assert_eq!(ask(&format!("Host: 127.0.0.1:{port}\r\n{json}")), "200");
+    assert_eq!(ask(&format!("Host: localhost:{port}\r\n{json}")), "200");
+    assert_eq!(ask(&format!("Host: rebound.example:{port}\r\n{json}")), "403");
+    assert_eq!(ask(&format!("Host: localhost:{port}\r\nOrigin: https://elsewhere.example\r\n{json}")), "403");
+    assert_eq!(ask(&format!("Host: localhost:{port}\r\nContent-Type: text/plain\r\n")), "400");
+}

@@ -40,7 +40,8 @@ struct Created {
 impl LiveSandbox {
     /// Makes one and starts its program.
     pub(crate) fn start(server: &Server, connection: &mut Connection) -> Outcome<Self> {
-        let body = r##"{"runtime":"bash","mode":"persistent","code":"#","entry_point":"/bin/sleep 1000000"}"##;
+        let body =
+            r##"{"runtime":"bash","mode":"persistent","code":"#","entry_point":"/bin/sleep 1000000"}"##;
         let created = ask(connection, "POST", "/sandbox", body)?;
         let Created { id } = serde_json::from_str(&created).during("read the answer of POST /sandbox")?;
         ask(connection, "POST", &format!("/sandbox/{id}/execute"), "")?;

@@ -24,7 +24,8 @@ impl Machine {
                 .find_map(|line| Some(line.strip_prefix(name)?.split_once(':')?.1.trim().to_owned()))
                 .unwrap_or_default()
         };
-        let memory_kb = first("/proc/meminfo", "MemTotal").split(' ').next().and_then(|word| word.parse().ok());
+        let memory_kb =
+            first("/proc/meminfo", "MemTotal").split(' ').next().and_then(|word| word.parse().ok());
         Self {
             kernel: rustix::system::uname().release().to_string_lossy().into_owned(),
             processor: first("/proc/cpuinfo", "model name"),

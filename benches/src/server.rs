@@ -128,7 +128,10 @@ impl Server {
 impl Drop for Server {
     fn drop(&mut self) {
         if let Err(error) = self.end() {
-            eprintln!("the server of the benchmark was not cleaned up ({}): {error}", self.folder.path().display());
+            eprintln!(
+                "the server of the benchmark was not cleaned up ({}): {error}",
+                self.folder.path().display()
+            );
         }
     }
 }

@@ -22,6 +22,11 @@ use crate::{
 
 /// How long a server may take to answer, or to end, on a loaded machine.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// Sandboxes that a server at rest keeps ready for the next requests, and those of them with a network.
+const PREPARED: usize = 5;
+const PREPARED_WITH_NETWORK: usize = 1;
+/// As long as this many looks in a row.
+const LOOKS_AT_REST: usize = 5;
 /// A port that was free when it was looked for may be taken a moment later; then another is tried.
 const START_ATTEMPTS: usize = 5;
 
@@ -125,6 +130,45 @@ impl Server {
         Traces::look(self)
     }
 
+    /// What is on the host because of it when it has been used and has nothing to do.
+    ///
+    /// # Panics
+    /// When it does not come to rest.
+    #[must_use]
+    pub fn traces_at_rest(&self) -> Traces {
+        assert!(self.client.execute_code("bash", "true").success);
+        let mut last = Traces::default();
+        let mut looks = 0;
+        let rest = found(PATIENCE, || {
+            let now = self.traces();
+            let prepared = now.processes.len() == PREPARED && now.interfaces.len() == PREPARED_WITH_NETWORK;
+            looks = if prepared && now == last { looks + 1 } else { 0 };
+            last = now;
+            (looks >= LOOKS_AT_REST).then_some(())
+        });
+        assert!(rest.is_ok(), "the server does not come to rest: {last:#?}");
+        last
+    }
+
+    /// Waits until nothing is on the host beyond what was there before, and stays so.
+    ///
+    /// # Panics
+    /// After ten seconds, with what was left behind.
+    pub fn nothing_left(&self, before: &Traces) {
+        let mut looks = 0;
+        let clean = found(Duration::from_secs(10), || {
+            looks = if self.traces().beyond(before).is_empty() { looks + 1 } else { 0 };
+            (looks >= LOOKS_AT_REST).then_some(())
+        });
+        assert!(clean.is_ok(), "left behind: {}", self.traces().beyond(before).join("\n"));
+    }
+
+    /// What it has logged.
+    #[must_use]
+    pub fn log(&self) -> String {
+        fs::read_to_string(log_file(&self.data)).unwrap_or_default()
+    }
+
     /// Asks it to end, as a service manager does, and waits until it has.
     pub fn stop(&mut self) -> ExitStatus {
         kill_process(Pid::from_child(&self.child), Signal::TERM).expect("it is our child");
@@ -171,6 +215,10 @@ impl Drop for Server {
         }
         mounts_remove(&self.data);
         let files = fs::remove_dir_all(&self.data);
+        if thread::panicking() {
+            eprintln!("what the server logged:\n{}", self.log());
+        }
+        let _ = fs::remove_file(log_file(&self.data));
         // A test that fails already has said why.
         if !thread::panicking() {
             removed.expect("sandboxes can be deleted at the end of a test");
@@ -184,8 +232,9 @@ fn serving(data: &Path, options: &[String]) -> Result<(Child, SocketAddr), Strin
     let mut last = String::new();
     for _ in 0..START_ATTEMPTS {
         let address = address_free();
-        let log = data.with_extension("log");
-        let output = fs::File::create(&log).map_err(|error| error.to_string())?;
+        let log = log_file(data);
+        let output = fs::File::options().append(true).create(true).open(&log);
+        let output = output.map_err(|error| error.to_string())?;
         let mut child = Command::new(atoll())
             .args([
                 "serve",
@@ -214,8 +263,6 @@ fn serving(data: &Path, options: &[String]) -> Result<(Child, SocketAddr), Strin
             _ => Some(false),
         });
         last = fs::read_to_string(&log).unwrap_or_default();
-        // What it writes from here on goes to the open file; nobody has to remove it.
-        let _ = fs::remove_file(&log);
         match answered {
             Ok(true) => return Ok((child, address)),
             Ok(false) if last.contains("in use") => {}
@@ -228,6 +275,10 @@ fn serving(data: &Path, options: &[String]) -> Result<(Child, SocketAddr), Strin
         }
     }
     Err(format!("the server does not start:\n{last}"))
+}
+
+fn log_file(data: &Path) -> PathBuf {
+    data.with_extension("log")
 }
 
 fn address_free() -> SocketAddr {

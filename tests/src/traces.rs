@@ -1,5 +1,5 @@
 //! What a server's sandboxes put on the host: processes, control groups, mounts, interfaces, files, open
-//! files of the launcher. Two looks are compared; what differs was left behind.
+//! files of the launcher. Two looks at a server at rest are compared; what is more was left behind.
 
 use std::{collections::BTreeSet, fs, path::Path};
 
@@ -61,22 +61,33 @@ impl Traces {
         }
     }
 
-    /// What is here and was not there, in words; empty when nothing is left behind.
+    /// Processes other than the agents: programs of sandboxes.
+    #[must_use]
+    pub fn programs(&self) -> Vec<&str> {
+        self.processes.iter().map(String::as_str).filter(|process| !process.contains("atoll-age")).collect()
+    }
+
+    /// What is more here than there was, in words; empty when nothing is left behind.
+    ///
+    /// Names are left out of it: sandboxes that are prepared for the next requests come and go.
     #[must_use]
     pub fn beyond(&self, before: &Self) -> Vec<String> {
         let kinds = [
-            ("process", &self.processes, &before.processes),
-            ("control group", &self.groups, &before.groups),
-            ("mount", &self.mounts, &before.mounts),
-            ("interface", &self.interfaces, &before.interfaces),
-            ("file", &self.files, &before.files),
+            ("processes", &self.processes, &before.processes),
+            ("control groups", &self.groups, &before.groups),
+            ("mounts", &self.mounts, &before.mounts),
+            ("interfaces", &self.interfaces, &before.interfaces),
+            ("files", &self.files, &before.files),
         ];
         let mut left: Vec<String> = kinds
             .into_iter()
-            .flat_map(|(kind, now, then)| now.difference(then).map(move |it| format!("{kind} {it}")))
+            .filter(|(_, now, then)| now.len() > then.len())
+            .map(|(kind, now, then)| {
+                format!("{kind}: {} were {}: {:#?}", now.len(), then.len(), now.difference(then))
+            })
             .collect();
         if self.launcher_files > before.launcher_files {
-            left.push(format!("{} open files, were {}", self.launcher_files, before.launcher_files));
+            left.push(format!("open files: {} were {}", self.launcher_files, before.launcher_files));
         }
         left
     }

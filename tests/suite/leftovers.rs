@@ -2,29 +2,13 @@
 
 use std::thread;
 
-use blackbox::{
-    Server,
-    deadline::{found, wait_until},
-};
+use blackbox::{Server, deadline::wait_until};
 use serde_json::{Value, json};
-
-#[track_caller]
-fn nothing_left(server: &Server, before: &blackbox::Traces) {
-    // Interfaces end with their network namespace, which the kernel clears in its own time.
-    let gone =
-        found(std::time::Duration::from_secs(10), || server.traces().beyond(before).is_empty().then_some(()));
-    assert!(gone.is_ok(), "left behind: {:#?}", server.traces().beyond(before));
-}
 
 #[test]
 fn after_runs_deletions_and_failures_nothing_is_left() {
     let server = Server::start();
-    // What the first sandbox of a server sets up for all that follow is not left behind by it.
-    let _ = server.execute(&json!({"runtime": "bash", "code": "true", "install_deps": true}));
-    wait_until("the first is gone", || {
-        server.traces().processes.is_empty() && server.traces().interfaces.is_empty()
-    });
-    let before = server.traces();
+    let before = server.traces_at_rest();
     let programs: [(Value, bool); 9] = [
         (json!({"runtime": "bash", "code": "echo fine"}), false),
         (json!({"runtime": "node", "code": "throw 1"}), false),
@@ -66,13 +50,13 @@ fn after_runs_deletions_and_failures_nothing_is_left() {
         assert_eq!(server.status(id) == "running", *persistent, "{program}");
         server.remove(id);
     }
-    nothing_left(&server, &before);
+    server.nothing_left(&before);
 }
 
 #[test]
 fn a_refused_request_leaves_nothing() {
     let server = Server::start();
-    let before = server.traces();
+    let before = server.traces_at_rest();
     for body in [
         json!({}),
         json!({"runtime": "bash", "code": ""}),
@@ -83,7 +67,7 @@ fn a_refused_request_leaves_nothing() {
     }
     let id = server.create(&json!({"runtime": "bash", "code": "1"}));
     server.remove(&id);
-    nothing_left(&server, &before);
+    server.nothing_left(&before);
 }
 
 #[test]
@@ -94,7 +78,7 @@ fn two_hundred_sandboxes_do_not_use_the_server_up() {
     }
     let (launcher, own) = (server.launcher_pid(), server.pid());
     let open_files = |pid: u32| std::fs::read_dir(format!("/proc/{pid}/fd")).unwrap().count();
-    let before = server.traces();
+    let before = server.traces_at_rest();
     let own_before = open_files(own);
     thread::scope(|scope| {
         for _ in 0..4 {
@@ -103,7 +87,7 @@ fn two_hundred_sandboxes_do_not_use_the_server_up() {
             });
         }
     });
-    nothing_left(&server, &before);
+    server.nothing_left(&before);
     assert_eq!(server.launcher_pid(), launcher);
     // Four clients' connections may still be kept alive.
     wait_until("the server has closed its files", || open_files(own) <= own_before + 8);
@@ -115,7 +99,7 @@ fn two_hundred_sandboxes_do_not_use_the_server_up() {
 fn a_client_that_goes_away_in_the_middle_leaves_nothing() {
     use std::io::Write;
     let server = Server::start();
-    let before = server.traces();
+    let before = server.traces_at_rest();
     let body = json!({"runtime": "bash", "code": "sleep 1000", "timeout_ms": 3000}).to_string();
     let head = format!(
         "POST /execute HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
@@ -123,8 +107,8 @@ fn a_client_that_goes_away_in_the_middle_leaves_nothing() {
     );
     let mut connection = std::net::TcpStream::connect(server.address()).unwrap();
     connection.write_all(head.as_bytes()).unwrap();
-    wait_until("it runs", || !server.traces().processes.is_empty());
+    wait_until("it runs", || !server.traces().programs().is_empty());
     drop(connection);
-    nothing_left(&server, &before);
+    server.nothing_left(&before);
     assert_eq!(server.get("/sandboxes").ok(), json!([]));
 }

@@ -33,7 +33,7 @@ fn records_outlive_a_restart() {
 #[test]
 fn records_outlive_a_crash() {
     let mut server = Server::start();
-    let before = server.traces();
+    let before = server.traces_at_rest();
     let done = server.create(&json!({"runtime": "bash", "code": "echo ran"}));
     assert_eq!(server.run(&done).output(), "ran\n");
     let running = server.create(&json!({"runtime": "bash", "code": "sleep 1000", "mode": "persistent"}));
@@ -43,21 +43,18 @@ fn records_outlive_a_crash() {
     assert_eq!(server.status(&done), "completed");
     // Whether it was adopted or ended: the record and the host agree, and it can be deleted.
     let status = server.status(&running);
-    let lives = !server.traces().processes.is_empty();
+    let lives = !server.traces().programs().is_empty();
     assert_eq!(status == "running", lives, "{status}");
     for id in [done, running] {
         server.remove(&id);
     }
-    wait_until("nothing is left of them", || {
-        let left = server.traces().beyond(&before);
-        left.iter().all(|it| it.contains("open files"))
-    });
+    server.nothing_left(&before);
 }
 
 #[test]
 fn a_crash_in_the_middle_of_many_runs_is_cleared_up() {
     let mut server = Server::start();
-    let before = server.traces();
+    let before = server.traces_at_rest();
     std::thread::scope(|scope| {
         for _ in 0..8 {
             let client = (*server).clone();
@@ -68,21 +65,19 @@ fn a_crash_in_the_middle_of_many_runs_is_cleared_up() {
                 {}
             });
         }
-        wait_until("some run", || server.traces().processes.len() > 3);
+        wait_until("some run", || server.traces().programs().len() > 3);
         server.kill();
     });
     server.start_again();
     assert_eq!(server.execute_code("bash", "echo alive").output(), "alive\n");
-    wait_until("nothing is left of them", || {
-        server.traces().beyond(&before).iter().all(|it| it.contains("open files"))
-    });
+    server.nothing_left(&before);
     assert_eq!(server.get("/sandboxes").ok(), json!([]));
 }
 
 #[test]
 fn a_one_shot_sandbox_goes_when_its_lease_ends() {
     let server = Server::start_with(&["--lease-oneshot", "2s"]);
-    let before = server.traces();
+    let before = server.traces_at_rest();
     let run = server.create(&json!({"runtime": "bash", "code": "echo ran"}));
     let never_run = server.create(&json!({"runtime": "bash", "code": "echo ran"}));
     assert_eq!(server.run(&run).output(), "ran\n");
@@ -92,18 +87,15 @@ fn a_one_shot_sandbox_goes_when_its_lease_ends() {
         });
         assert!(gone.is_ok(), "{id} is still listed");
     }
-    wait_until("nothing is left of them", || server.traces().beyond(&before).is_empty());
+    server.nothing_left(&before);
 }
 
 #[test]
 fn a_persistent_sandbox_ends_when_its_lease_ends() {
     let server = Server::start_with(&["--lease-persistent", "2s"]);
-    let before = server.traces();
     let id = server.create(&json!({"runtime": "bash", "code": "sleep 1000", "mode": "persistent"}));
     assert!(server.run(&id).is_running);
-    let ended = found(Duration::from_secs(20), || {
-        server.traces().processes.difference(&before.processes).next().is_none().then_some(())
-    });
+    let ended = found(Duration::from_secs(20), || server.traces().programs().is_empty().then_some(()));
     assert!(ended.is_ok(), "it still runs");
     wait_until("its record says so", || {
         let answer = server.get(&format!("/sandbox/{id}"));
@@ -131,12 +123,12 @@ fn stopping_the_server_lets_requests_finish_or_fail_but_never_hang() {
     let request = std::thread::spawn(move || {
         client.send("POST", "/execute", Some(br#"{"runtime":"bash","code":"sleep 1000","timeout_ms":60000}"#))
     });
-    wait_until("it runs", || !server.traces().processes.is_empty());
+    wait_until("it runs", || !server.traces().programs().is_empty());
     server.stop();
     let answer = request.join().unwrap();
     assert!(answer.is_err() || answer.is_ok_and(|answer| answer.status != 200));
     server.start_again();
     assert!(fs::exists(server.data()).unwrap());
     assert_eq!(server.execute_code("bash", "echo alive").output(), "alive\n");
-    wait_until("nothing runs", || server.traces().processes.is_empty());
+    wait_until("nothing runs", || server.traces().programs().is_empty());
 }

@@ -6,14 +6,14 @@ use std::{
     thread,
 };
 
-use blackbox::{Run, Server, deadline::wait_until};
+use blackbox::{Run, Server};
 use serde_json::{Value, json};
 
 /// Runs a greedy program while a neighbour answers requests all the time. Afterwards nothing of it is left.
 fn beside_a_neighbour(server: &Server, program: &Value) -> Run {
     let neighbour = server.create(&json!({"runtime": "bash", "code": "echo alive"}));
     assert_eq!(server.run(&neighbour).output(), "alive\n");
-    let before = server.traces();
+    let before = server.traces_at_rest();
     let done = AtomicBool::new(false);
     let run = thread::scope(|scope| {
         let watch = scope.spawn(|| {
@@ -28,7 +28,7 @@ fn beside_a_neighbour(server: &Server, program: &Value) -> Run {
         watch.join().expect("the neighbour answered all the time");
         run
     });
-    wait_until("nothing is left of it", || server.traces().beyond(&before).is_empty());
+    server.nothing_left(&before);
     run
 }
 
@@ -203,7 +203,7 @@ fn busy_programs_get_no_more_than_their_share_of_the_processors() {
 #[test]
 fn waves_of_greedy_programs_do_not_wear_the_server_out() {
     let server = Server::start_with(&["--pids-default", "32", "--disk-default", "16M"]);
-    let before = server.traces();
+    let before = server.traces_at_rest();
     thread::scope(|scope| {
         for number in 0..12 {
             let server = &server;
@@ -222,7 +222,7 @@ fn waves_of_greedy_programs_do_not_wear_the_server_out() {
         }
     });
     assert_eq!(server.execute_code("bash", "echo alive").output(), "alive\n");
-    wait_until("nothing is left of them", || server.traces().beyond(&before).is_empty());
+    server.nothing_left(&before);
 }
 
 /// The end of a text that may be long.

@@ -42,7 +42,6 @@ fn none_reached(outcomes: &BTreeMap<String, String>) {
 #[test]
 fn without_a_network_there_is_only_loopback() {
     let server = Server::start();
-    let before = server.traces();
     let code = "tail -n +3 /proc/net/dev | cut -d: -f1 | tr -d ' '; tail -n +2 /proc/net/route | wc -l; cat /proc/net/if_inet6 | wc -l";
     assert_eq!(server.execute_code("bash", code).output(), "lo\n0\n1\n");
     let code = format!(
@@ -57,7 +56,6 @@ fn without_a_network_there_is_only_loopback() {
     let own = "import socket\nserver = socket.create_server(('127.0.0.1', 8000))\n\
                socket.create_connection(('127.0.0.1', 8000)).close()\nprint('loopback works')";
     assert_eq!(server.execute_code("python", own).output(), "loopback works\n");
-    assert_eq!(server.traces().interfaces, before.interfaces);
 }
 
 #[test]

@@ -61,32 +61,51 @@ fn status_and_listing_follow_the_life_of_a_sandbox() {
 #[test]
 fn an_ended_sandbox_holds_no_process_and_no_control_group() {
     let server = Server::start();
-    let before = server.traces();
+    let before = server.traces_at_rest();
     let id = server.create(&json!({"runtime": "bash", "code": "sleep 1000 & echo started"}));
     assert_eq!(server.run(&id).output(), "started\n");
     assert_eq!(server.status(&id), "completed");
     wait_until("nothing of the ended sandbox runs", || {
-        let now = server.traces();
-        now.processes == before.processes
-            && now.groups == before.groups
-            && now.interfaces == before.interfaces
+        let left = server.traces().beyond(&before);
+        server.traces().programs().is_empty() && left.iter().all(|it| it.starts_with("files"))
     });
 }
 
 #[test]
-fn two_executions_of_one_sandbox_at_once_do_not_mix() {
+fn a_file_reaches_a_program_that_runs() {
     let server = Server::start();
-    // Its first execution waits for a file that the second request is sent without.
-    let id = server.create(&json!({
-        "runtime": "bash", "code": "echo one; until [ -e go ]; do read -rt 0.02 <> <(:); done; rm go; echo two",
-    }));
+    let code = "echo waiting; until [ -s go ]; do sleep 0.02; done; cat go";
+    let id = server.create(&json!({"runtime": "bash", "code": code}));
     thread::scope(|scope| {
-        let first = scope.spawn(|| server.run(&id));
-        wait_until("the first runs", || server.status(&id) == "running");
-        let second = server.post_empty(&format!("/sandbox/{id}/execute"));
-        assert!(!second.error(409).is_empty());
-        let _ = server.post(&format!("/sandbox/{id}/files"), &json!([{"path": "go", "content": ""}])).ok();
-        assert_eq!(first.join().unwrap().output(), "one\ntwo\n");
+        let run = scope.spawn(|| server.run(&id));
+        wait_until("it runs", || server.status(&id) == "running");
+        let files = json!([{"path": "go", "content": "went on
+"}]);
+        let _ = server.post(&format!("/sandbox/{id}/files"), &files).ok();
+        assert_eq!(
+            run.join().unwrap().output(),
+            "waiting
+went on
+"
+        );
+    });
+}
+
+#[test]
+fn executions_of_one_sandbox_at_once_do_not_mix() {
+    let server = Server::start();
+    let code = "mkdir alone || exit 9; echo one; sleep 0.2; echo two; rmdir alone";
+    let id = server.create(&json!({"runtime": "bash", "code": code}));
+    thread::scope(|scope| {
+        let runs: Vec<_> = (0..4).map(|_| scope.spawn(|| server.run(&id))).collect();
+        for run in runs {
+            assert_eq!(
+                run.join().unwrap().output(),
+                "one
+two
+"
+            );
+        }
     });
     assert_eq!(server.status(&id), "completed");
 }
@@ -94,7 +113,7 @@ fn two_executions_of_one_sandbox_at_once_do_not_mix() {
 #[test]
 fn deleting_a_sandbox_ends_what_runs_in_it() {
     let server = Server::start();
-    let before = server.traces();
+    let before = server.traces_at_rest();
     let id = server.create(&json!({"runtime": "bash", "code": "sleep 1000"}));
     thread::scope(|scope| {
         let run = scope.spawn(|| server.post_empty(&format!("/sandbox/{id}/execute")));
@@ -104,7 +123,7 @@ fn deleting_a_sandbox_ends_what_runs_in_it() {
         assert!(answer.status != 200 || answer.json()["success"] == false, "{answer:?}");
     });
     assert_eq!(server.get(&format!("/sandbox/{id}")).status, 404);
-    wait_until("nothing is left of it", || server.traces().beyond(&before).is_empty());
+    server.nothing_left(&before);
 }
 
 #[test]

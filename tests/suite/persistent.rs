@@ -12,7 +12,7 @@ fn messages(server: &Server, id: &str) -> Vec<(String, String)> {
 #[test]
 fn a_program_goes_on_until_its_sandbox_is_deleted() {
     let server = Server::start();
-    let before = server.traces();
+    let before = server.traces_at_rest();
     let code = "echo started; echo problem >&2; n=0; while :; do echo tick $((n++)); sleep 0.05; done";
     let id = server.create(&json!({"runtime": "bash", "code": code, "mode": "persistent"}));
     let run = server.run(&id);
@@ -26,7 +26,7 @@ fn a_program_goes_on_until_its_sandbox_is_deleted() {
     assert!(messages.contains(&("INFO".to_owned(), "started".to_owned())), "{messages:?}");
     assert!(messages.contains(&("ERROR".to_owned(), "problem".to_owned())), "{messages:?}");
     server.remove(&id);
-    wait_until("nothing is left of it", || server.traces().beyond(&before).is_empty());
+    server.nothing_left(&before);
 }
 
 #[test]

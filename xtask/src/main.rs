@@ -2,6 +2,7 @@
 //!
 //! This crate must not know any crate of Atoll: it starts the built program and reads the source as text.
 
+mod bench;
 mod command;
 mod release;
 mod serve;
@@ -50,6 +51,11 @@ enum Command {
     ///
     /// Stops at the first step that fails. A skipped or ignored test is a failure.
     Test(test::TestArgs),
+    /// Set up, build, and measure Atoll beside bubblewrap and runc: medians, p99, and launches by step.
+    ///
+    /// Starts a server of its own and removes it afterwards. Exits with 0 whatever the numbers are; keep the
+    /// machine quiet meanwhile.
+    Bench(bench::BenchArgs),
     /// Check the rules of the house: file openings and sizes, crate edges, `unsafe`, names, words, links.
     ///
     /// Prints every violation with what to do about it. Each rule is one file in `xtask/src/tidy/`.
@@ -86,6 +92,10 @@ fn command_run(command: Command) -> Result<(), Box<dyn Error>> {
             serve::serve(&binary, args)?;
         }
         Command::Test(args) => test::test(&workspace, &args)?,
+        Command::Bench(args) => {
+            setup::setup(Purpose::Tests)?;
+            bench::bench(&workspace, &args)?;
+        }
         Command::Tidy => tidy::tidy(&workspace)?,
     }
     Ok(())

@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use clap::Args;
+use clap::{Args, builder::FalseyValueParser};
 use engine::Settings;
 use serde::Deserialize;
 
@@ -30,7 +30,7 @@ pub(crate) struct ServeOptions {
     #[serde(skip)]
     pub(crate) config: Option<PathBuf>,
     /// Listen beyond loopback although everybody who reaches the address can run code
-    #[arg(long, env = "ATOLL_INSECURE_NO_AUTH")]
+    #[arg(long, env = "ATOLL_INSECURE_NO_AUTH", value_parser = FalseyValueParser::new())]
     pub(crate) insecure_no_auth: bool,
     /// Names that clients call this server by, besides its addresses
     #[arg(long, env = "ATOLL_HOSTS_ALLOWED", value_delimiter = ',', value_name = "NAME")]
@@ -42,7 +42,7 @@ pub(crate) struct ServeOptions {
     #[arg(long, env = "ATOLL_TOOLCHAINS", value_name = "FOLDER")]
     pub(crate) toolchains: Option<PathBuf>,
     /// Do not install missing toolchains at start
-    #[arg(long, env = "ATOLL_NO_TOOLCHAIN_INSTALL")]
+    #[arg(long, env = "ATOLL_NO_TOOLCHAIN_INSTALL", value_parser = FalseyValueParser::new())]
     pub(crate) no_toolchain_install: bool,
     /// Size of a new storage file: 20G [default: half of the free space, at most 100G]
     #[arg(long, env = "ATOLL_STORAGE_SIZE", value_name = "SIZE")]
@@ -90,7 +90,7 @@ pub(crate) struct ServeOptions {
     #[arg(long, env = "ATOLL_OUTPUT_MAX", value_name = "SIZE")]
     pub(crate) output_max: Option<String>,
     /// Write the log as JSON
-    #[arg(long, env = "ATOLL_LOG_JSON")]
+    #[arg(long, env = "ATOLL_LOG_JSON", value_parser = FalseyValueParser::new())]
     pub(crate) log_json: bool,
 }
 

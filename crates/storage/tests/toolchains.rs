@@ -8,9 +8,7 @@ use protocol::HostPath;
 use storage::{
     layout::DataDir,
     progress::Lines,
-    toolchains::{
-        ToolchainName, ToolchainState, toolchain_install, toolchain_list, toolchain_probe,
-    },
+    toolchains::{ToolchainName, ToolchainState, toolchain_install, toolchain_list, toolchain_probe},
 };
 
 fn output_of(program: &Path, args: &[&str], folder: &Path) -> (String, Option<i32>) {

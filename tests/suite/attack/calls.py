@@ -34,7 +34,8 @@ def report(name, outcome):
 def call(name, *arguments, label=None):
     """Makes a system call and reports `ok` or the error's name."""
     ctypes.set_errno(0)
-    result = libc.syscall(NUMBERS[name][COLUMN], *arguments)
+    words = [ctypes.c_long(it) if isinstance(it, int) else it for it in arguments]
+    result = libc.syscall(NUMBERS[name][COLUMN], *words)
     number = ctypes.get_errno()
     report(label or name, "ok" if result != -1 else errno.errorcode[number])
     return result

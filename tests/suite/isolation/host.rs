@@ -113,6 +113,7 @@ fn the_environment_holds_nothing_of_the_servers() {
     assert!(names.iter().any(|name| name.starts_with("CARGO") || name.starts_with("NEXTEST")), "{names:?}");
     let run = server.execute_code("bash", "env | cut -d= -f1 | sort");
     let allowed = [
+        "ATOLL_EXEC",
         "HOME",
         "LANG",
         "LC_ALL",

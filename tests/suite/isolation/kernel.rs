@@ -181,7 +181,7 @@ attempt("a new file", lambda: write("/sys/x", flags=os.O_WRONLY | os.O_CREAT))
 attempt("a new folder", lambda: os.mkdir("/sys/fs/cgroup/x"))
 for path in ["/sys/kernel/debug", "/sys/kernel/security", "/sys/firmware", "/sys/block", "/sys/class/net/eth0"]:
     attempt(path, lambda: os.listdir(path))
-attempt("control groups", lambda: write("/sys/fs/cgroup/cgroup.procs"))
+attempt("cgroup.procs", lambda: write("/sys/fs/cgroup/cgroup.procs"))
 "#;
     all_denied(&attempts(&Server::start(), code), &["EPERM", "EACCES", "EROFS", "ENOENT"]);
 }

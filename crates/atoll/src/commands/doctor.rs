@@ -103,15 +103,21 @@ fn user() -> Finding {
 }
 
 fn kernel() -> Finding {
-    let release = rustix::system::uname().release().to_string_lossy().into_owned();
-    let mut numbers = release.split(['.', '-']).map_while(|part| part.parse::<u32>().ok());
-    let version = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
+    let (release, version) = kernel_version();
     // 5.19: overlayfs on idmapped layers.
     if version >= (5, 19) {
         Finding::good("kernel", release)
     } else {
         Finding::grade("kernel", Grade::Bad, release, "Linux 5.19 or later is needed (Debian 12 has 6.1)")
     }
+}
+
+/// The kernel's release, and its first two numbers.
+fn kernel_version() -> (String, (u32, u32)) {
+    let release = rustix::system::uname().release().to_string_lossy().into_owned();
+    let mut numbers = release.split(['.', '-']).map_while(|part| part.parse::<u32>().ok());
+    let version = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
+    (release, version)
 }
 
 fn cgroups() -> Finding {
@@ -204,7 +210,16 @@ fn storage() -> Finding {
     let btrfs = fs::read_to_string("/proc/filesystems").unwrap_or_default().contains("btrfs");
     let costs = "without it there are no disk quotas, and snapshots are copies";
     match (btrfs, program_exists("mkfs.btrfs"), Path::new("/dev/loop-control").exists()) {
-        (true, true, true) => Finding::good("storage", "btrfs: disk quotas, snapshots in constant time"),
+        // 6.7: simple quotas, the kind that costs nothing while nobody asks.
+        (true, true, true) if kernel_version().1 >= (6, 7) => {
+            Finding::good("storage", "btrfs: disk quotas, snapshots in constant time")
+        }
+        (true, true, true) => Finding::grade(
+            "storage",
+            Grade::Limited,
+            "btrfs, but this kernel has no simple quotas: sandboxes' disks are not limited",
+            "Linux 6.7 or later (Debian 12 has one in backports)",
+        ),
         (false, ..) => Finding::grade(
             "storage",
             Grade::Limited,

@@ -20,7 +20,10 @@ pub(crate) struct ExecOutput {
 }
 
 /// Writes files. The requests go out as they are put together and are answered in order.
-pub(crate) async fn files_write(connection: &mut Connection, files: &[ProgramFile]) -> Result<(), AgentError> {
+pub(crate) async fn files_write(
+    connection: &mut Connection,
+    files: &[ProgramFile],
+) -> Result<(), AgentError> {
     files_write_and(connection, files, Vec::new()).await
 }
 

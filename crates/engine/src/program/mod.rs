@@ -12,7 +12,9 @@ pub(crate) use job::Job;
 pub use job::OutputPiece;
 pub(crate) use plan::{DEV_SERVER_PORT, ProgramPlan, program_plan};
 use protocol::{GuestPath, agent::ExitStatus};
-pub(crate) use run::{RunContext, Setup, file_error, files_upload, not_started, result_of, sandbox_ended, set_up};
+pub(crate) use run::{
+    RunContext, Setup, file_error, files_upload, not_started, result_of, sandbox_ended, set_up,
+};
 use serde::{Deserialize, Serialize};
 
 /// The folder that programs live and run in.

@@ -19,8 +19,8 @@ use crate::{
     agent::{self, AgentError, Connection, ExecEvent, ExecOutput},
     log::LogStream,
     program::{
-        DEV_SERVER_PORT, Job, LimitHit, Mode, ProgramResult, RunContext, Setup, file_error, not_started, result_of,
-        sandbox_ended, set_up,
+        DEV_SERVER_PORT, Job, LimitHit, Mode, ProgramResult, RunContext, Setup, file_error, not_started,
+        result_of, sandbox_ended, set_up,
     },
 };
 
@@ -76,8 +76,7 @@ impl Run {
         started: Instant,
         running: oneshot::Sender<ProgramResult>,
     ) -> Result<ProgramResult> {
-        let context =
-            RunContext {
+        let context = RunContext {
             env: &self.env,
             timeout: self.job.timeout,
             output_bytes_max: self.job.stream.is_none().then_some(self.output_bytes_max),
@@ -172,17 +171,22 @@ impl Run {
     }
 
     async fn follow_started(&self, connection: &mut Connection, started: Instant) -> Result<ProgramResult> {
+        let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
         loop {
             let piece = match agent::exec_next(connection).await {
                 Ok(ExecEvent::Stdout(bytes)) => (LogStream::Stdout, bytes),
                 Ok(ExecEvent::Stderr(bytes)) => (LogStream::Stderr, bytes),
                 Ok(ExecEvent::Ended(end)) => {
-                    let output = ExecOutput { stdout: Vec::new(), stderr: Vec::new(), end };
+                    let output = ExecOutput { stdout, stderr, end };
                     return Ok(result_of(output, started, self.job.timeout));
                 }
                 Err(AgentError::Failed(failure)) => return Ok(not_started(&failure.message, started)),
                 Err(error) => return Err(sandbox_ended(error)),
             };
+            if self.job.mode == Mode::Persistent {
+                // Whoever waits for it to come up is shown what it said if it ends instead.
+                tail_keep(if piece.0 == LogStream::Stdout { &mut stdout } else { &mut stderr }, &piece.1);
+            }
             if let Some(stream) = &self.job.stream {
                 // A reader that is gone misses it; the program goes on.
                 let _ = stream.send(piece).await;
@@ -220,6 +224,17 @@ impl Run {
         let limit_ms = self.job.timeout.as_millis();
         result.limit_note(LimitHit::Timeout, &format!("Execution timed out (limit {limit_ms} ms){why}"));
         result
+    }
+}
+
+/// Bytes of each stream of a persistent program that its result has.
+const TAIL_BYTES: usize = 64 << 10;
+
+/// Appends to output of which only the latest part is kept.
+fn tail_keep(kept: &mut Vec<u8>, bytes: &[u8]) {
+    kept.extend_from_slice(bytes);
+    if kept.len() > 2 * TAIL_BYTES {
+        kept.drain(..kept.len() - TAIL_BYTES);
     }
 }
 

@@ -41,6 +41,8 @@ struct Current {
     up: Option<oneshot::Receiver<ProgramResult>>,
     /// Who asked for the run; gone once answered.
     reply: Option<oneshot::Sender<Result<ProgramResult>>>,
+    /// What it writes goes to the log as it comes.
+    logged: bool,
     _running: OwnedSemaphorePermit,
 }
 
@@ -162,18 +164,18 @@ impl State {
             return;
         }
         match self.run_start().await {
-            Ok((outcome, up, permit)) => {
-                self.current = Some(Current { outcome, up: Some(up), reply: Some(reply), _running: permit });
-            }
+            Ok(current) => self.current = Some(Current { reply: Some(reply), ..current }),
             Err(error) => {
+                if self.task.record.ephemeral {
+                    self.forget("").await;
+                }
                 let _ = reply.send(Err(error));
             }
         }
     }
 
-    async fn run_start(
-        &mut self,
-    ) -> Result<(JoinHandle<Outcome>, oneshot::Receiver<ProgramResult>, OwnedSemaphorePermit)> {
+    /// Starts a run that nobody has asked for yet.
+    async fn run_start(&mut self) -> Result<Current> {
         let engine = Arc::clone(&self.task.engine);
         let permit = Arc::clone(&engine.running).try_acquire_owned().map_err(|_| {
             let text = format!("Too many sandboxes run at once (at most {})", engine.settings.running_max);
@@ -187,6 +189,7 @@ impl State {
         record.end = None;
         self.record_write("launched", "").await?;
         let record = &self.task.record;
+        let logged = job.mode == Mode::Persistent;
         let run = Run {
             runtime: Arc::clone(&engine.runtime),
             sandbox: record.id,
@@ -202,7 +205,8 @@ impl State {
             output_bytes_max: engine.settings.output_bytes_max,
         };
         let (running, up) = oneshot::channel();
-        Ok((tokio::spawn(run.outcome(running)), up, permit))
+        let outcome = tokio::spawn(run.outcome(running));
+        Ok(Current { outcome, up: Some(up), reply: None, logged, _running: permit })
     }
 
     /// What to run. A persistent program's output goes to the log.
@@ -243,8 +247,7 @@ impl State {
         self.log.finish();
         match &result {
             Ok(result) => {
-                let persistent = current.reply.is_none();
-                if !persistent {
+                if !current.logged {
                     self.log.write(LogStream::Stdout, &result.stdout);
                     self.log.write(LogStream::Stderr, &result.stderr);
                     self.log.finish();
@@ -261,10 +264,12 @@ impl State {
         }
         self.task.record.ended_at = Some(Timestamp::now());
         let gone = self.task.record.ephemeral;
-        if !gone {
-            if let Err(error) = self.record_write("ended", "").await {
-                tracing::error!(sandbox = %self.task.record.id, ?error, "the end of a sandbox was not recorded");
-            }
+        if !gone && let Err(error) = self.record_write("ended", "").await {
+            tracing::error!(sandbox = %self.task.record.id, ?error, "the end of a sandbox was not recorded");
+        }
+        if gone {
+            // Whoever has the result does not find the sandbox any more.
+            self.task.engine.registry_remove(self.task.record.id);
         }
         if let Some(reply) = current.reply {
             let _ = reply.send(result);

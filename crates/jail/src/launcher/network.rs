@@ -27,6 +27,9 @@ pub(super) struct Uplink {
 /// Ethernet's, where the uplink's is not known.
 const MTU_DEFAULT: u32 = 1500;
 
+/// Names tried for one pair.
+const NAME_TRIES: u32 = 1024;
+
 impl Uplink {
     /// Sets the table up, if there is to be address translation at all.
     pub(super) fn open(config: &LauncherConfig) -> Result<Self, StepError> {
@@ -53,16 +56,24 @@ impl Uplink {
         let Some(netlink) = &mut self.netlink else {
             return Err(StepError::new("make the network interface", Errno::OPNOTSUPP));
         };
-        // A new name each time: the last pair of the slot may still be on its way out.
-        self.serial = (self.serial + 1) % 0xff_ffff;
-        let name = format!("{}{:x}", nat.interface_prefix, self.serial);
-        let mut make = || {
-            netlink.pair_create(&name, pid.unsigned_abs(), self.mtu)?;
+        // A name that another pair still has, on its way out with its namespace, is passed over.
+        let mut created = Err(Errno::EXIST);
+        let mut name = String::new();
+        for _ in 0..NAME_TRIES {
+            self.serial = (self.serial + 1) % 0xff_ffff;
+            name = format!("{}{:x}", nat.interface_prefix, self.serial);
+            created = netlink.pair_create(&name, pid.unsigned_abs(), self.mtu);
+            if created != Err(Errno::EXIST) {
+                break;
+            }
+        }
+        let mut configure = || {
+            created?;
             let index = interface_index(&name)?;
             netlink.address_add(index, nat.gateway)?;
             netlink.route_add_direct(index, nat.address)
         };
-        make().step(|| format!("make the network interface {name}"))?;
+        configure().step(|| format!("make the network interface {name}"))?;
         forwarding_enable(&name)
     }
 }

@@ -25,7 +25,8 @@ pub struct Traces {
     pub interfaces: BTreeSet<String>,
     /// Files and folders below `run`, `storage/sandboxes`, `storage/snapshots`, `launcher` and `server/logs`.
     pub files: BTreeSet<String>,
-    /// Open files of the launcher.
+    /// Open files of the launcher, without the user namespaces that it keeps: one for each sandbox that ran
+    /// at the same time as others, to be used again.
     pub launcher_files: usize,
 }
 
@@ -57,7 +58,7 @@ impl Traces {
                 .filter(|path| path.contains(&format!("/atl{instance:x}-")))
                 .collect(),
             files,
-            launcher_files: fs::read_dir(format!("/proc/{launcher}/fd")).map_or(0, Iterator::count),
+            launcher_files: open_files(launcher),
         }
     }
 
@@ -96,6 +97,12 @@ impl Traces {
 fn process(pid: u32) -> String {
     let field = |name| status_field(pid, name).unwrap_or_default();
     format!("{pid} {} ({})", field("Name"), field("State"))
+}
+
+fn open_files(pid: u32) -> usize {
+    let entries = fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten();
+    let targets = entries.filter_map(|entry| fs::read_link(entry.path()).ok());
+    targets.filter(|target| !target.to_string_lossy().starts_with("user:")).count()
 }
 
 /// Mounts without their numbers, which change: their place, kind and source.

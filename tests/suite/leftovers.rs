@@ -79,7 +79,7 @@ fn two_hundred_sandboxes_do_not_use_the_server_up() {
     let (launcher, own) = (server.launcher_pid(), server.pid());
     let open_files = |pid: u32| std::fs::read_dir(format!("/proc/{pid}/fd")).unwrap().count();
     let before = server.traces_at_rest();
-    let own_before = open_files(own);
+    let (own_before, launcher_before) = (open_files(own), open_files(launcher));
     thread::scope(|scope| {
         for _ in 0..4 {
             scope.spawn(|| {
@@ -89,6 +89,8 @@ fn two_hundred_sandboxes_do_not_use_the_server_up() {
     });
     server.nothing_left(&before);
     assert_eq!(server.launcher_pid(), launcher);
+    // Of a user namespace one stays open for each of the sandboxes that ran at once, not for each that ran.
+    assert!(open_files(launcher) <= launcher_before + 16, "{} were {launcher_before}", open_files(launcher));
     // Four clients' connections may still be kept alive.
     wait_until("the server has closed its files", || open_files(own) <= own_before + 8);
     let threads: usize = blackbox::status_field(own, "Threads").unwrap().parse().unwrap();

@@ -25,7 +25,7 @@ impl SignalQueue {
         loop {
             let Ok(mut ready) = self.0.readable().await else { return };
             match ready.try_io(|fd| sys::signal_read(fd.get_ref())) {
-                Ok(Ok(crate::sys::SIGCHLD)) => children_reap(agent),
+                Ok(Ok(sys::number::SIGCHLD)) => children_reap(agent),
                 Ok(_) => return,
                 Err(_would_block) => {}
             }

@@ -16,7 +16,6 @@ use std::{
     time::Duration,
 };
 
-pub(crate) use libc::{EBADF, ENOSYS, EPERM, ESRCH, SIGCHLD, SIGKILL, SIGSTOP};
 use rustix::{
     fs::{Mode, OFlags, open},
     io::Errno,
@@ -24,6 +23,11 @@ use rustix::{
     stdio::{dup2_stderr, dup2_stdin, dup2_stdout},
     thread::{set_thread_groups, set_thread_res_gid, set_thread_res_uid},
 };
+
+/// Numbers of errors and signals that the rest of the agent compares with.
+pub(crate) mod number {
+    pub(crate) use libc::{EBADF, ENOSYS, EPERM, ESRCH, SIGCHLD, SIGKILL, SIGSTOP};
+}
 use tokio::io::unix::AsyncFd;
 
 /// The child's stack until `exec`. It calls system calls and little else, several frames deep.

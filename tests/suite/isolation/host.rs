@@ -38,8 +38,8 @@ fn host_files_are_not_visible() {
         r#"
 control()
 attempt("control an own file", lambda: read("/sandbox/calls.py"))
-for path in ["{secret}", "/var/lib/atoll", "{data}", "{data}/server/atoll.db", "/root/.bashrc", "/root/.cargo",
-             "/root/.ssh", "/boot", "/work", "/etc/ssh", "/etc/sudoers", "/etc/crontab", "/run/atoll", "/run/dbus", "/lost+found",
+for path in ["{secret}", "/var/lib/atoll", "{data}", "{data}/server/atoll.db", "/root/.bashrc", "/root/.profile",
+             "/root/.ssh", "/boot", "/etc/ssh", "/etc/sudoers", "/etc/crontab", "/run/atoll", "/run/dbus", "/lost+found",
              "/var/log/dpkg.log", "/.dockerenv", "/proc/1/root/root", "/proc/self/root/boot", "/var/run/docker.sock"]:
     attempt(path, lambda: os.stat(path) and None)
 for path in ["/root", "/home", "/mnt", "/media", "/srv", "/run", "/var/tmp"]:

@@ -78,10 +78,8 @@ fn a_started_program_inherits_nothing_but_its_three_streams() {
     let code = "import os\nfor name in sorted(os.listdir('/proc/self/fd'), key=int):\n    \
                 try: print(name, os.readlink('/proc/self/fd/' + name).split(':')[0])\n    \
                 except FileNotFoundError: pass\n";
-    for program in [json!({"runtime": "python", "code": code})] {
-        // The fourth is the open folder that the program reads the list from; it is gone when it is looked at.
-        assert_eq!(server.execute(&program).output(), "0 /dev/null\n1 pipe\n2 pipe\n");
-    }
+    // The fourth is the open folder that the program reads the list from; it is gone when it is looked at.
+    assert_eq!(server.execute_code("python", code).output(), "0 /dev/null\n1 pipe\n2 pipe\n");
     let node = "const fs = require('fs');\n\
                 console.log(require('child_process').execSync('ls /proc/self/fd').toString().trim().split('\\n').length)";
     assert_eq!(server.execute_code("node", node).output(), "4\n");

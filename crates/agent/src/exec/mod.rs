@@ -76,7 +76,7 @@ pub(crate) async fn exec_signal(agent: &Agent, id: ExecId, signal: i32) -> Resul
     if exec.has_exited() {
         return Err(failure(FailureKind::NotFound, format!("signal exec {id}: it has ended")));
     }
-    if signal == crate::sys::SIGKILL {
+    if signal == crate::sys::number::SIGKILL {
         tree::tree_kill(agent, &exec).await;
     } else {
         tree::tree_signal(agent, &exec, signal);

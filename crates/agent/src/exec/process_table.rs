@@ -47,14 +47,14 @@ pub(crate) fn process_signal(process: &Process, signal: i32) -> io::Result<()> {
     fs::File::from(openat(&folder, "stat", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?)
         .read_to_end(&mut text)?;
     if stat_parse(&text).is_none_or(|now| now.start_ticks != process.start_ticks) {
-        return Err(io::Error::from_raw_os_error(crate::sys::ESRCH));
+        return Err(io::Error::from_raw_os_error(sys::number::ESRCH));
     }
     match sys::folder_signal(folder.as_fd(), signal) {
         // Kernels and filters that do not have the call; the check above makes a mistake very unlikely.
         Err(error)
             if matches!(
                 error.raw_os_error(),
-                Some(crate::sys::ENOSYS | crate::sys::EPERM | crate::sys::EBADF)
+                Some(sys::number::ENOSYS | sys::number::EPERM | sys::number::EBADF)
             ) =>
         {
             sys::pid_signal(process.pid, signal)

@@ -43,7 +43,7 @@ pub(crate) async fn tree_kill(agent: &Agent, exec: &Exec) {
             break;
         }
         for process in &new {
-            let _ = process_signal(process, crate::sys::SIGSTOP);
+            let _ = process_signal(process, crate::sys::number::SIGSTOP);
         }
         tokio::task::yield_now().await;
     }
@@ -55,7 +55,7 @@ pub(crate) async fn tree_kill(agent: &Agent, exec: &Exec) {
             return;
         }
         for process in &living {
-            let _ = process_signal(process, crate::sys::SIGKILL);
+            let _ = process_signal(process, crate::sys::number::SIGKILL);
         }
         tokio::time::sleep(KILL_PAUSE).await;
     }

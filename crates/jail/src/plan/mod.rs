@@ -1,6 +1,6 @@
 //! Plans: everything a launch will do, as values. Pure functions of the request, the slot and the host.
 //!
-//! Nothing here touches the system. A plan can be printed and compared without root; [`crate::apply`] is the
+//! Nothing here touches the system. A plan can be printed and compared without root; `apply` is the
 //! only reader that acts on it.
 
 mod capabilities;

@@ -211,7 +211,8 @@ mod tests {
     fn names_are_read_back() {
         for name in ToolchainName::ALL {
             assert_eq!(name.as_str().parse(), Ok(name));
-            assert_eq!(GuestPath::absolute(&name.guest_bin()).unwrap().as_str(), name.guest_bin());
+            let bin = name.guest_bin();
+            assert_eq!(protocol::GuestPath::absolute(&bin).unwrap().as_str(), bin);
         }
         assert_eq!("deno".parse::<ToolchainName>(), Err(UnknownToolchain("deno".to_owned())));
     }
@@ -223,6 +224,5 @@ mod tests {
         let list = toolchain_list(&data);
         assert_eq!(list.len(), 3);
         assert!(list.iter().all(|status| matches!(status.state, ToolchainState::Missing { .. })));
-        assert_eq!(toolchain_mounts(&data), []);
     }
 }

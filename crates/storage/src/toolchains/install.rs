@@ -86,7 +86,7 @@ fn name_leads_to(data: &DataDir, pin: &Pin) -> bool {
 /// Makes the name lead to this version. Others never see it missing.
 fn name_place(data: &DataDir, pin: &Pin) -> Result<(), ToolchainError> {
     let link = data.toolchains().join(pin.name.as_str());
-    let new = data.toolchains().join(format!(".{}.new", pin.name));
+    let new = data.toolchains().join(format!(".{}.link", pin.name));
     match fs::remove_file(&new) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => {
             return Err(failed("remove", new.as_path())(error));
@@ -312,7 +312,7 @@ mod tests {
             assert_eq!(mode & 0o7777, 0o755);
         }
         assert_eq!(registry.times_asked(), 1);
-        assert_eq!(registry.names(), ["bun-1.0.0"]);
+        assert_eq!(registry.names(), ["bun", "bun-1.0.0"]);
     }
 
     #[test]
@@ -344,7 +344,7 @@ mod tests {
         registry.install(&pin).unwrap();
         assert_eq!(registry.times_asked(), 2);
         assert_eq!(fs::read_to_string(stamp.as_path()).unwrap(), text);
-        assert_eq!(registry.names(), ["bun-1.0.0"]);
+        assert_eq!(registry.names(), ["bun", "bun-1.0.0"]);
     }
 
     #[test]
@@ -358,6 +358,6 @@ mod tests {
             }
         });
         assert_eq!(registry.times_asked(), 1);
-        assert_eq!(registry.names(), ["bun-1.0.0"]);
+        assert_eq!(registry.names(), ["bun", "bun-1.0.0"]);
     }
 }

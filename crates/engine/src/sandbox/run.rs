@@ -12,7 +12,7 @@ use protocol::{
     launcher::{LaunchSpec, Stats},
     limits::Limits,
 };
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 
 use crate::{
     Error, ErrorKind, Result, Runtime, RuntimeError,
@@ -32,6 +32,8 @@ pub(super) struct Run {
     pub(super) env: Vec<(String, String)>,
     pub(super) job: Job,
     pub(super) output_bytes_max: u64,
+    /// Told when the agent can be reached; dropped if that never comes.
+    pub(super) launched: watch::Sender<bool>,
 }
 
 /// How a run ended. The sandbox may still have processes; whoever gets this ends them.
@@ -65,6 +67,7 @@ impl Run {
         if let Err(error) = self.runtime.launch(self.launch.clone()).await {
             return Outcome::NotLaunched(error);
         }
+        self.launched.send_replace(true);
         match self.in_sandbox(started, running).await {
             Ok(result) => Outcome::Ended(result),
             Err(error) => Outcome::AgentGone { wall: started.elapsed(), error },

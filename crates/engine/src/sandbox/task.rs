@@ -41,6 +41,8 @@ struct Current {
     up: Option<oneshot::Receiver<ProgramResult>>,
     /// Who asked for the run; gone once answered.
     reply: Option<oneshot::Sender<Result<ProgramResult>>>,
+    /// Whether its agent can be reached; closed if it never will.
+    launched: watch::Receiver<bool>,
     /// What it writes goes to the log as it comes.
     logged: bool,
     _running: OwnedSemaphorePermit,
@@ -190,6 +192,7 @@ impl State {
         self.record_write("launched", "").await?;
         let record = &self.task.record;
         let logged = job.mode == Mode::Persistent;
+        let (launched, seen_launched) = watch::channel(false);
         let run = Run {
             runtime: Arc::clone(&engine.runtime),
             sandbox: record.id,
@@ -203,10 +206,11 @@ impl State {
             env: engine.settings.environment.iter().chain(&record.env).cloned().collect(),
             job,
             output_bytes_max: engine.settings.output_bytes_max,
+            launched,
         };
         let (running, up) = oneshot::channel();
         let outcome = tokio::spawn(run.outcome(running));
-        Ok(Current { outcome, up: Some(up), reply: None, logged, _running: permit })
+        Ok(Current { outcome, up: Some(up), reply: None, launched: seen_launched, logged, _running: permit })
     }
 
     /// What to run. A persistent program's output goes to the log.
@@ -332,13 +336,14 @@ impl State {
 
     /// Files are kept with the program, for the runs to come, and written at once if it runs.
     async fn files_write(&mut self, files: Vec<ProgramFile>) -> Result<()> {
-        if self.current.is_some() {
-            let socket = self.task.engine.runtime.agent_connect(self.task.record.id).await;
-            let socket = socket.map_err(|error| {
-                Error::new(ErrorKind::SandboxEnded, "The sandbox ended while the request ran")
-                    .caused_by(error)
-            })?;
-            files_upload(&mut Connection::new(socket), &files).await?;
+        if let Some(current) = &mut self.current
+            && current.launched.wait_for(|launched| *launched).await.is_ok()
+        {
+            match self.files_write_now(&files).await {
+                // It has just ended: the files are there for the next run.
+                Err(error) if error.kind() == ErrorKind::SandboxEnded => {}
+                other => other?,
+            }
         }
         let mut program = self.program().await?;
         program.files.retain(|old| !files.iter().any(|new| new.path == old.path));
@@ -351,6 +356,14 @@ impl State {
         let body = postcard::to_stdvec(&program).map_err(Error::internal)?;
         let batch = Batch::new().program_put(self.task.record.id, body);
         self.task.engine.store.apply(batch).await.map_err(Error::internal)
+    }
+
+    async fn files_write_now(&self, files: &[ProgramFile]) -> Result<()> {
+        let socket = self.task.engine.runtime.agent_connect(self.task.record.id).await;
+        let socket = socket.map_err(|error| {
+            Error::new(ErrorKind::SandboxEnded, "The sandbox ended while the request ran").caused_by(error)
+        })?;
+        files_upload(&mut Connection::new(socket), files).await
     }
 
     /// Ends a run that goes on, without an answer to anybody.

@@ -26,7 +26,7 @@ use crate::{
         (status = 200, description = "It ran, or runs on in persistent mode", body = ExecuteBody),
         (status = 400, description = "The sandbox has no program", body = ErrorBody),
         (status = 404, description = "There is no such sandbox", body = ErrorBody),
-        (status = 409, description = "The sandbox ended, or runs its program already", body = ErrorBody),
+        (status = 409, description = "The sandbox ended while its program ran, or has none", body = ErrorBody),
         (status = 500, description = "The text has the request's id", body = ErrorBody),
     )
 )]

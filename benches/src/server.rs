@@ -113,15 +113,20 @@ impl Server {
             thread::sleep(POLL_INTERVAL);
         }
         // The launcher ends by itself after the server, and until then holds the storage.
-        let storage = self.folder.path().join("data/storage");
-        loop {
-            match unmount(&storage, UnmountFlags::empty()) {
-                // Not mounted: the data directory itself is on btrfs.
-                Ok(()) | Err(rustix::io::Errno::INVAL | rustix::io::Errno::NOENT) => return Ok(()),
-                Err(rustix::io::Errno::BUSY) if start.elapsed() < END_LIMIT => thread::sleep(POLL_INTERVAL),
-                Err(errno) => return Err(errno.into()),
+        for mounted in ["data/storage", "data/run"] {
+            let mounted = self.folder.path().join(mounted);
+            loop {
+                match unmount(&mounted, UnmountFlags::empty()) {
+                    // Not mounted: the data directory itself is on btrfs.
+                    Ok(()) | Err(rustix::io::Errno::INVAL | rustix::io::Errno::NOENT) => break,
+                    Err(rustix::io::Errno::BUSY) if start.elapsed() < END_LIMIT => {
+                        thread::sleep(POLL_INTERVAL)
+                    }
+                    Err(errno) => return Err(errno.into()),
+                }
             }
         }
+        Ok(())
     }
 }
 

@@ -12,6 +12,7 @@ use storage::{
     layout::{DataDir, DataDirLock},
     pool::{Pool, PoolOptions, Quota, pool_open},
     resolver::resolver_find,
+    run_folder::run_folder_mount,
 };
 
 use crate::{
@@ -49,6 +50,7 @@ pub(crate) fn prepare(options: HostOptions) -> Outcome<Host> {
     let folder = data.root().to_string();
     data.create(server_uid, server_uid).during(&format!("prepare the data directory {folder}"))?;
     let lock = data.lock().during(&format!("lock the data directory {folder}"))?;
+    run_folder_mount(&data).during("prepare the folder of what runs")?;
     let facts = HostFacts::detect().during("look at the host")?;
     controllers_check(&facts)?;
     let pool_options =
@@ -76,7 +78,8 @@ pub(crate) fn prepare(options: HostOptions) -> Outcome<Host> {
     for note in &image.notes {
         tracing::debug!(note, "host image");
     }
-    let instance = instance_claim(data.root().as_path()).during("find a free instance number")?;
+    let instance =
+        instance_claim(data.root().as_path(), &facts.cgroups).during("find a free instance number")?;
     let mut config = LauncherConfig {
         data,
         instance: instance.instance,

@@ -5,14 +5,16 @@
 //! names of their control groups.
 
 use std::{
+    ffi::OsStr,
     fs::{self, File, OpenOptions, TryLockError},
     io::{self, Read, Seek, Write},
+    os::unix::ffi::OsStrExt as _,
     path::Path,
 };
 
 use protocol::HostPath;
 
-use crate::plan::Instance;
+use crate::{host::CgroupHost, plan::Instance};
 
 /// Where the numbers are.
 const FOLDER: &str = "/run/atoll";
@@ -29,7 +31,10 @@ pub struct InstanceLease {
 #[derive(Debug, thiserror::Error)]
 pub enum InstanceError {
     /// All numbers are held.
-    #[error("{} servers run on this host already; stop one", Instance::COUNT)]
+    #[error(
+        "all {} numbers for servers of this host are taken, by servers or by sandboxes that they left; stop one",
+        Instance::COUNT
+    )]
     AllInUse,
     /// A file can't be used.
     #[error("can't use {path}")]
@@ -50,11 +55,12 @@ enum Choice {
 }
 
 /// Takes a number for the server of a data directory: the one it had, else one that nobody had, else one
-/// whose server is gone.
+/// whose server is gone. Sandboxes may outlive their server, and use ids and addresses of its number: it is kept
+/// for that server until they have ended, unless its data directory is no more.
 ///
 /// # Errors
 /// [`InstanceError`].
-pub fn instance_claim(data: &Path) -> Result<InstanceLease, InstanceError> {
+pub fn instance_claim(data: &Path, cgroups: &CgroupHost) -> Result<InstanceLease, InstanceError> {
     let folder = HostPath::new(FOLDER);
     let failed = |path: &HostPath| {
         let path = path.clone();
@@ -77,7 +83,7 @@ pub fn instance_claim(data: &Path) -> Result<InstanceLease, InstanceError> {
             let wanted = match choice {
                 Choice::Own => had == owner,
                 Choice::Unused => had.is_empty(),
-                Choice::Any => true,
+                Choice::Any => !is_awaited(instance, &had, cgroups),
             };
             if !wanted {
                 continue;
@@ -93,4 +99,16 @@ pub fn instance_claim(data: &Path) -> Result<InstanceLease, InstanceError> {
         }
     }
     Err(InstanceError::AllInUse)
+}
+
+/// Whether sandboxes of this number run whose server may come back for them.
+fn is_awaited(instance: Instance, data: &[u8], cgroups: &CgroupHost) -> bool {
+    let data_exists = Path::new(OsStr::from_bytes(data)).exists();
+    data_exists
+        && cgroups.hierarchies.first().is_some_and(|hierarchy| groups_exist(&hierarchy.mount, instance))
+}
+
+fn groups_exist(mount: &HostPath, instance: Instance) -> bool {
+    let Ok(entries) = fs::read_dir(mount.join(instance.name())) else { return false };
+    entries.filter_map(Result::ok).any(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()))
 }

@@ -5,6 +5,10 @@ use serde::{Deserialize, Serialize};
 /// The least memory that a sandbox can be given: below it the agent itself does not start reliably.
 pub const MEMORY_BYTES_MIN: u64 = 16 << 20;
 
+/// Open files of one process unless something else is asked for. The kernel has a number for the whole host
+/// (`fs.file-max`), so this times the number of processes must stay well below what hosts have.
+const OPEN_FILES: u32 = 4096;
+
 /// The limits that the cgroup, the quota and the mounts of one sandbox hold it to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Limits {
@@ -22,6 +26,12 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { memory_bytes: 256 << 20, cpu_millis: 1000, pids: 256, disk_bytes: 2 << 30, open_files: 65_536 }
+        Self {
+            memory_bytes: 256 << 20,
+            cpu_millis: 1000,
+            pids: 256,
+            disk_bytes: 2 << 30,
+            open_files: OPEN_FILES,
+        }
     }
 }

@@ -9,6 +9,8 @@ pub mod layout;
 pub mod pool;
 pub mod progress;
 pub mod resolver;
+pub mod run_folder;
 pub mod toolchains;
 
 mod host_command;
+mod mounted;

@@ -5,3 +5,4 @@ mod host;
 mod kernel;
 mod launch;
 mod privileges;
+mod shared;

@@ -28,7 +28,7 @@ pub(super) fn assume(plan: &LaunchPlan, parts: &Parts<'_>) -> Result<(), StepErr
 }
 
 /// Does something as another user, with all capabilities kept (credentials(7), "effective").
-pub(super) fn as_user<T>(id: u32, act: impl FnOnce() -> rustix::io::Result<T>) -> rustix::io::Result<T> {
+pub(crate) fn as_user<T>(id: u32, act: impl FnOnce() -> rustix::io::Result<T>) -> rustix::io::Result<T> {
     let (uid, gid) = (Uid::from_raw(id), Gid::from_raw(id));
     let capabilities = thread::capabilities(None)?;
     thread::set_thread_res_gid(Gid::ROOT, gid, Gid::ROOT)?;

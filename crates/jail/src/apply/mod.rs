@@ -13,6 +13,7 @@ use std::{
     os::fd::{AsFd, BorrowedFd},
 };
 
+pub(crate) use identity::as_user;
 use protocol::HostPath;
 
 use crate::{

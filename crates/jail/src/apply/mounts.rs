@@ -103,9 +103,10 @@ fn prepare<'a>(step: &'a MountStep, owner: u32, parts: &Parts<'_>) -> rustix::io
                 | MountAttrFlags::MOUNT_ATTR_NOEXEC;
             file_system("proc", &[], flags)?
         }
-        MountStep::DevPts { tty_gid, .. } => {
-            let gid = tty_gid.to_string();
-            let options = [("gid", gid.as_str()), ("mode", "620"), ("ptmxmode", "666")];
+        MountStep::DevPts { tty_gid, terminals_max, .. } => {
+            let (gid, max) = (tty_gid.to_string(), terminals_max.to_string());
+            let options =
+                [("gid", gid.as_str()), ("mode", "620"), ("ptmxmode", "666"), ("max", max.as_str())];
             let flags = MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NOEXEC;
             file_system("devpts", &options, flags)?
         }

@@ -18,14 +18,16 @@ pub struct HostFacts {
 }
 
 /// Hidden in a sandbox: they tell of the host, or of its hardware. The list is Docker's and containerd's
-/// (`MaskedPaths` of the OCI runtime specification).
-const PROC_MASKED: [&str; 11] = [
+/// (`MaskedPaths` of the OCI runtime specification), and one more: whoever may write in `pressure` makes the host
+/// watch its load, as often as he likes and at the host's cost.
+const PROC_MASKED: [&str; 12] = [
     "/proc/acpi",
     "/proc/asound",
     "/proc/interrupts",
     "/proc/kcore",
     "/proc/keys",
     "/proc/latency_stats",
+    "/proc/pressure",
     "/proc/sched_debug",
     "/proc/scsi",
     "/proc/timer_list",

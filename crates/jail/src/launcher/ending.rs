@@ -1,4 +1,4 @@
-//! Ending a sandbox: killing its groups, waiting for its first process, removing what is left.
+//! Ending a sandbox: killing its groups and waiting for its first process. What is left is cleaned up later.
 
 use std::os::fd::AsFd;
 
@@ -15,12 +15,16 @@ use super::{
 };
 use crate::{
     failure::{Step, StepError},
-    plan::{CgroupPlan, cgroup_plan},
+    plan::{CgroupPlan, GroupPlan, cgroup_plan},
 };
 
 impl Launcher {
     /// Kills a sandbox, or finds that it does not run; answers when nothing of it is left.
     pub(super) fn end(&mut self, sandbox: SandboxId, waiting: Waiting) {
+        if waiting.remove && self.ended.removal_add(sandbox, waiting) {
+            return;
+        }
+        self.clean_now(sandbox);
         let Some(running) = self.running.get_mut(&sandbox) else {
             self.end_unknown(sandbox, waiting);
             return;
@@ -59,6 +63,24 @@ impl Launcher {
         let mut plan = cgroup_plan(sandbox, self.config.instance, &protocol::limits::Limits::default(), host);
         plan.groups.retain(|group| group.folder.as_path().exists());
         plan
+    }
+
+    /// Ends what runs under this instance's number and belongs to no folder of this data directory: another
+    /// server's, whose directory is gone.
+    pub(super) fn strangers_end(&self) -> Result<(), StepError> {
+        let known: Vec<_> = self.inventory().into_iter().map(|sandbox| self.cgroup_of(sandbox)).collect();
+        for sandbox in groups::list(&self.config.host.cgroups, self.config.instance) {
+            let host = &self.config.host.cgroups;
+            let plan = cgroup_plan(sandbox, self.config.instance, &protocol::limits::Limits::default(), host);
+            let is_known = |group: &GroupPlan| {
+                known.iter().flat_map(|plan| &plan.groups).any(|known| known.folder == group.folder)
+            };
+            if !plan.groups.iter().any(is_known) {
+                self.stray_kill(&plan)?;
+                groups::remove(&plan)?;
+            }
+        }
+        Ok(())
     }
 
     /// Kills processes that are not this launcher's children, and waits until none is left.
@@ -104,23 +126,17 @@ impl Launcher {
         }
     }
 
-    /// Removes an ended sandbox and answers those who waited.
+    /// Answers those who waited for the end of a sandbox, and leaves the rest for later. Whoever wants it
+    /// removed waits for that too.
     fn finish(&mut self, sandbox: SandboxId, stats: Stats) {
-        let Some(running) = self.running.remove(&sandbox) else { return };
-        // Whoever only wanted it killed need not wait for the rest: no request overtakes it.
-        for waiting in running.waiting.iter().filter(|waiting| !waiting.remove) {
+        let Some(mut running) = self.running.remove(&sandbox) else { return };
+        let (removals, kills) = running.waiting.into_iter().partition(|waiting| waiting.remove);
+        running.waiting = removals;
+        let kills: Vec<Waiting> = kills;
+        for waiting in kills {
             self.answer_stats(waiting.number, stats);
         }
-        self.leftovers_remove(sandbox, &running.cgroup);
-        self.slots.release(running.slot);
-        let remove = running.waiting.iter().any(|waiting| waiting.remove);
-        let removed = if remove { self.layers.remove(sandbox) } else { Ok(()) };
-        for waiting in running.waiting.iter().filter(|waiting| waiting.remove) {
-            match &removed {
-                Err(error) => self.answer_failed(waiting.number, error.clone()),
-                Ok(()) => self.answer_stats(waiting.number, stats),
-            }
-        }
+        self.clean_later(running);
     }
 
     /// Removes a sandbox that was prepared ahead and ended before anybody wanted it.
@@ -128,7 +144,7 @@ impl Launcher {
         let Some(running) = self.running.remove(&sandbox) else { return };
         self.leftovers_remove(sandbox, &running.cgroup);
         self.report_error(self.layers.remove(sandbox));
-        self.slots.release(running.slot);
+        self.slot_release(&running);
     }
 
     /// A launch failed in the child, which has exited or is about to.
@@ -138,7 +154,7 @@ impl Launcher {
         self.end_now(&running);
         self.leftovers_remove(sandbox, &running.cgroup);
         self.report_error(self.layers.remove(sandbox));
-        self.slots.release(running.slot);
+        self.slot_release(&running);
         for waiting in running.waiting {
             self.answer_stats(waiting.number, Stats::default());
         }

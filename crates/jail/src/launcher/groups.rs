@@ -1,8 +1,8 @@
 //! Control groups of a sandbox, from the outside: made, read, frozen, killed, removed.
 
-use std::{fs::File, io::ErrorKind, os::fd::OwnedFd, time::Duration};
+use std::{collections::BTreeSet, fs::File, io::ErrorKind, os::fd::OwnedFd, time::Duration};
 
-use protocol::launcher::Stats;
+use protocol::{SandboxId, launcher::Stats};
 use rustix::io::Errno;
 
 use crate::{
@@ -24,6 +24,16 @@ pub(super) fn instance_make(host: &CgroupHost, instance: Instance) -> Result<(),
         }
     }
     Ok(())
+}
+
+/// The sandboxes that have a group under an instance's number, in whatever hierarchy.
+pub(super) fn list(host: &CgroupHost, instance: Instance) -> BTreeSet<SandboxId> {
+    let folders = host.hierarchies.iter().map(|hierarchy| hierarchy.mount.join(instance.name()));
+    folders
+        .filter_map(|folder| std::fs::read_dir(folder).ok())
+        .flatten()
+        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
+        .collect()
 }
 
 fn controllers_enable(folder: &protocol::HostPath, controllers: &[Controller]) -> Result<(), StepError> {
@@ -53,10 +63,10 @@ pub(super) fn create(plan: &CgroupPlan) -> Result<Option<OwnedFd>, StepError> {
     Ok(unified)
 }
 
-/// Gives existing groups other limits. Memory is first lowered, or first raised, with swap's limit after or
-/// before it: the kernel keeps the one below the other.
-pub(super) fn limit(plan: &CgroupPlan) -> Result<(), StepError> {
-    for group in &plan.groups {
+/// Gives existing groups other limits, where they differ. Memory is first lowered, or first raised, with
+/// swap's limit after or before it: the kernel keeps the one below the other.
+pub(super) fn limits_change(from: &CgroupPlan, to: &CgroupPlan) -> Result<(), StepError> {
+    for (_, group) in from.groups.iter().zip(&to.groups).filter(|(from, to)| from.writes != to.writes) {
         if values_write(group).is_err() {
             for (file, value) in group.writes.iter().rev() {
                 value_write(group, file, value)?;

@@ -3,6 +3,7 @@
 //! It must not know dialects, users or the store: a sandbox to it is an id, a plan and what runs of it.
 
 mod calls;
+mod cleaning;
 mod ending;
 mod groups;
 mod layer;

@@ -5,17 +5,13 @@
 //! handed over. What it is launched with must not depend on the request, so only requests for the usual are
 //! served from here.
 
-use std::{
-    os::fd::AsFd,
-    time::{Duration, Instant},
-};
+use std::{os::fd::AsFd, time::Instant};
 
 use protocol::{
     SandboxId,
     launcher::{Failure, ImageName, LaunchSpec, LaunchTimings, NetworkMode, Reply},
     limits::Limits,
 };
-use rustix::event::Timespec;
 
 use super::{calls, groups, serve::Launcher};
 use crate::{
@@ -26,10 +22,6 @@ use crate::{
 /// How many without and with a network are kept ready.
 const READY_WITHOUT_NETWORK: usize = 4;
 const READY_WITH_NETWORK: usize = 1;
-
-/// How long nothing must have come in before the next one is prepared: a request in the middle of its own
-/// steps is not to wait for another's.
-const QUIET: Duration = Duration::from_micros(200);
 
 /// After so many failures in a row nothing more is prepared: requests then tell what is wrong.
 const FAILURES_MAX: u32 = 3;
@@ -49,9 +41,8 @@ impl Prepared {
         Self { ready: Vec::new(), starting: None, network, failures: 0, wanted: false }
     }
 
-    /// How long to wait for events before preparing the next one; `None` for ever.
-    pub(super) fn wait(&self) -> Option<Timespec> {
-        self.next().map(|_| Timespec { tv_sec: 0, tv_nsec: i64::from(QUIET.subsec_nanos()) })
+    pub(super) fn wants_one(&self) -> bool {
+        self.next().is_some()
     }
 
     pub(super) fn contains(&self, sandbox: SandboxId) -> bool {
@@ -126,21 +117,25 @@ impl Launcher {
         let Some(mut running) = self.running.remove(&prepared) else { return Ok(false) };
         let start = Instant::now();
         let sandbox = spec.sandbox;
+        let host = &self.config.host.cgroups;
+        let limited = cgroup_plan(prepared, self.config.instance, &spec.limits, host);
         // Until the names are changed it is found, and ended, under its old one.
-        let renamed = self.prepared_rename(prepared, spec);
+        let renamed = groups::limits_change(&running.cgroup, &limited)
+            .and_then(|()| self.prepared_rename(prepared, spec));
         if let Err(error) = renamed {
             self.end_now(&running);
             for name in [prepared, sandbox] {
                 self.leftovers_remove(name, &running.cgroup);
                 self.report_error(self.layers.remove(name));
             }
-            self.slots.release(running.slot);
+            self.slot_release(&running);
             return Err(error);
         }
         if let Some(event) = self.events.get_mut(&running.exit_event) {
             event.0 = sandbox;
         }
         running.sandbox = sandbox;
+        running.cgroup = limited;
         let child_us = u32::try_from(start.elapsed().as_micros()).unwrap_or(u32::MAX);
         let timings = LaunchTimings { prepared: true, child_us, ..LaunchTimings::default() };
         let reply = Reply::Launched { number, pid: running.pid, timings };
@@ -149,10 +144,8 @@ impl Launcher {
         Ok(true)
     }
 
-    /// Gives a prepared sandbox the limits and the names of a request.
+    /// Gives a prepared sandbox the names and the room on disk of a request.
     fn prepared_rename(&self, prepared: SandboxId, spec: &LaunchSpec) -> Result<(), StepError> {
-        let host = &self.config.host.cgroups;
-        groups::limit(&cgroup_plan(prepared, self.config.instance, &spec.limits, host))?;
         self.layers.rename(prepared, spec.sandbox, spec.limits.disk_bytes)?;
         let data = &self.config.data;
         std::fs::rename(data.run_folder(prepared), data.run_folder(spec.sandbox))

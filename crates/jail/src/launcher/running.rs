@@ -16,6 +16,8 @@ pub(super) struct Running {
     /// Who its end is told to, in [`super::serve::Launcher::events`].
     pub(super) exit_event: u64,
     pub(super) slot: Slot,
+    /// Whether it has an interface, and so may have left tracked connections.
+    pub(super) has_network: bool,
     pub(super) pid: i32,
     pub(super) pidfd: OwnedFd,
     pub(super) cgroup: CgroupPlan,

@@ -8,16 +8,17 @@ use std::{
 
 use protocol::{
     SandboxId,
-    launcher::{Call, Reply, Request, Stats},
+    launcher::{Call, LaunchSpec, Reply, Request, Stats},
 };
 use rustix::{
-    event::epoll,
+    event::{Timespec, epoll},
     fs::{MemfdFlags, SealFlags},
 };
 
 use super::{
     LauncherConfig,
     calls::{self, Incoming},
+    cleaning::Ended,
     groups,
     layer::Layers,
     network::Uplink,
@@ -46,6 +47,7 @@ pub(super) struct Launcher {
     pub(super) seccomp: Vec<FilterInstruction>,
     pub(super) running: HashMap<SandboxId, Running>,
     pub(super) prepared: Prepared,
+    pub(super) ended: Ended,
     /// Which sandbox an event is of, by the number it was registered with.
     pub(super) events: HashMap<u64, (SandboxId, Source)>,
     event_next: u64,
@@ -59,6 +61,10 @@ pub(super) enum Source {
     /// The first process ended.
     Exit,
 }
+
+/// How long nothing must have come in before something is done that nobody waits for: a request in the middle
+/// of its own steps is not to wait for another's.
+const QUIET: Timespec = Timespec { tv_sec: 0, tv_nsec: 200_000 };
 
 /// The event number of the server's socket.
 const SOCKET: u64 = 0;
@@ -76,12 +82,13 @@ impl Launcher {
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC).step(|| "make an epoll".to_owned())?;
         epoll::add(&epoll, &socket, epoll::EventData::new_u64(SOCKET), epoll::EventFlags::IN)
             .step(|| "watch the server's socket".to_owned())?;
-        Ok(Self {
+        let launcher = Self {
             agent: agent_seal(config.agent)?,
             slots: Slots::new(config.instance),
             seccomp: seccomp::compile(),
             running: HashMap::new(),
             prepared: Prepared::new(config.network.is_some()),
+            ended: Ended::default(),
             events: HashMap::new(),
             event_next: SOCKET + 1,
             config,
@@ -90,7 +97,9 @@ impl Launcher {
             trees,
             layers,
             uplink,
-        })
+        };
+        launcher.strangers_end()?;
+        Ok(launcher)
     }
 
     /// Serves until the server is gone. What runs then goes on running.
@@ -99,7 +108,7 @@ impl Launcher {
         let mut events = Vec::with_capacity(64);
         loop {
             events.clear();
-            let wait = self.prepared.wait();
+            let wait = (!self.ended.is_empty() || self.prepared.wants_one()).then_some(QUIET);
             match epoll::wait(&self.epoll, rustix::buffer::spare_capacity(&mut events), wait.as_ref()) {
                 Ok(_) | Err(rustix::io::Errno::INTR) => {}
                 Err(errno) => {
@@ -119,13 +128,18 @@ impl Launcher {
                     Incoming::Call(call) => self.call(call),
                     Incoming::Nothing => server = false,
                     Incoming::Closed => {
+                        self.clean_all();
                         self.prepared_end();
                         return 0;
                     }
                 }
             }
             if events.is_empty() {
-                self.prepare_ahead();
+                if self.ended.is_empty() {
+                    self.prepare_ahead();
+                } else {
+                    self.clean_oldest();
+                }
             }
         }
     }
@@ -139,6 +153,14 @@ impl Launcher {
     }
 
     fn call(&mut self, Call { number, request }: Call) {
+        match &request {
+            Request::Launch(LaunchSpec { sandbox, .. })
+            | Request::Freeze(sandbox)
+            | Request::Thaw(sandbox)
+            | Request::Stats(sandbox) => self.clean_now(*sandbox),
+            Request::Inventory => self.clean_all(),
+            Request::Kill(_) | Request::Remove(_) => {}
+        }
         match request {
             Request::Launch(spec) => self.launch(number, &spec),
             Request::Freeze(sandbox) => self.frozen_set(number, sandbox, groups::freeze),
@@ -174,7 +196,7 @@ impl Launcher {
     }
 
     /// Sandboxes that were started and not ended, whoever started them; those prepared ahead are not told of.
-    fn inventory(&self) -> Vec<SandboxId> {
+    pub(super) fn inventory(&self) -> Vec<SandboxId> {
         let Ok(folders) = std::fs::read_dir(self.config.data.run()) else { return Vec::new() };
         folders
             .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())

@@ -6,6 +6,7 @@
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use crate::{
+    apply::as_user,
     failure::{Step, StepError},
     plan::{IDS_PER_SANDBOX, Instance, SLOTS_PER_INSTANCE, Slot},
     sys,
@@ -47,14 +48,16 @@ impl Slots {
 
 /// Makes a user namespace whose ids 0 to 65,535 are those from `first_id` on (user_namespaces(7)).
 ///
-/// A process has to be born in it for that; it is gone again before this returns.
+/// A process has to be born in it for that; it is gone again before this returns. It is made as the slot's first
+/// user: what the kernel counts by user (inotify instances, queued signals, timers) is counted in the namespace,
+/// and once more for the user who made it. As the host's root, all sandboxes would share what root may have.
 fn user_namespace_create(first_id: u32) -> Result<OwnedFd, StepError> {
-    let (pid, pidfd) = match sys::clone_into(sys::namespace::USER, None)
-        .step(|| "clone into a user namespace".to_owned())?
-    {
+    let clone = || match sys::clone_into(sys::namespace::USER, None)? {
+        // Here already: it must not go on as a second launcher.
         sys::Cloned::Child => sys::sleep_for_ever(),
-        sys::Cloned::Parent { pid, pidfd } => (pid, pidfd),
+        sys::Cloned::Parent { pid, pidfd } => Ok((pid, pidfd)),
     };
+    let (pid, pidfd) = as_user(first_id, clone).step(|| "clone into a user namespace".to_owned())?;
     let made = user_namespace_map(pid, first_id);
     let killed = rustix::process::pidfd_send_signal(&pidfd, rustix::process::Signal::KILL)
         .and_then(|()| {

@@ -133,6 +133,7 @@ impl Launcher {
             sandbox: plan.sandbox,
             exit_event: 0,
             slot: plan.slot,
+            has_network: matches!(plan.network, NetworkPlan::Nat(_)),
             pid,
             pidfd,
             cgroup: plan.cgroup.clone(),

@@ -65,6 +65,7 @@ fn mounts_reduce(data: &DataDir, cgroups: &CgroupHost) -> Result<(), StepError> 
         let holds = |path: &Path| path.starts_with(mount);
         holds(data.storage().as_path())
             || holds(data.toolchains().as_path())
+            || holds(data.run().as_path())
             || ["/proc", "/sys/class", "/usr"].iter().any(|path| holds(Path::new(path)))
             || cgroups.hierarchies.iter().any(|hierarchy| holds(hierarchy.mount.as_path()))
     };

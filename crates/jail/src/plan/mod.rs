@@ -86,6 +86,9 @@ pub fn launch_plan(spec: &LaunchSpec, slot: Slot, host: &HostFacts) -> LaunchPla
             ResourceLimit { name: "CORE", number: 4, value: 0 },
             ResourceLimit { name: "NOFILE", number: 7, value: u64::from(spec.limits.open_files) },
             ResourceLimit { name: "MEMLOCK", number: 8, value: 8 << 20 },
+            // Timers and queued signals, and bytes in POSIX message queues, of all the sandbox's processes.
+            ResourceLimit { name: "SIGPENDING", number: 11, value: 8192 },
+            ResourceLimit { name: "MSGQUEUE", number: 12, value: 819_200 },
         ],
         capabilities: BOUNDING_SET,
     }

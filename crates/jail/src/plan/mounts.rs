@@ -42,6 +42,8 @@ pub enum MountStep {
         on: &'static str,
         /// The host's id of the sandbox's group `tty`, which owns terminals.
         tty_gid: u32,
+        /// How many there may be. The kernel has a number for the whole host (`kernel.pty.max`, 4096).
+        terminals_max: u32,
     },
     /// Memory as a folder that everybody may write, counted as the sandbox's memory.
     Tmpfs {
@@ -88,6 +90,8 @@ const TMP_BYTES: u64 = 256 << 20;
 const SHM_BYTES: u64 = 64 << 20;
 /// The group `tty` of Debian, which grantpt(3) expects to own terminals.
 const TTY_GID: u32 = 5;
+/// Pseudo terminals of one sandbox.
+const TERMINALS_MAX: u32 = 128;
 
 /// Plans the mounts of a sandbox.
 #[must_use]
@@ -112,7 +116,7 @@ pub fn mount_steps(spec: &LaunchSpec, slot: Slot, host: &HostFacts) -> Vec<Mount
     };
     steps.extend([
         MountStep::Template { on: "/dev", tree: Template::Dev },
-        MountStep::DevPts { on: "/dev/pts", tty_gid: owner + TTY_GID },
+        MountStep::DevPts { on: "/dev/pts", tty_gid: owner + TTY_GID, terminals_max: TERMINALS_MAX },
         MountStep::Tmpfs { on: "/dev/shm", size_bytes: SHM_BYTES, owner },
         MountStep::Tmpfs { on: "/tmp", size_bytes: TMP_BYTES, owner },
         MountStep::Template { on: "/sys", tree: Template::Sys },

@@ -4,7 +4,6 @@
 //! ioctls (those are the launcher's), nor what the folders hold.
 
 mod image;
-mod mounted;
 mod quota;
 
 use std::{
@@ -18,7 +17,7 @@ use protocol::HostPath;
 
 pub use self::quota::Quota;
 pub use crate::host_command::HostCommandError;
-use crate::layout::DataDir;
+use crate::{layout::DataDir, mounted};
 
 /// The least that an image file is made with: btrfs gets unhappy much below it.
 pub const POOL_BYTES_MIN: u64 = 1 << 30;

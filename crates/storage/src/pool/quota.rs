@@ -9,7 +9,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{QuotaEnable, mounted};
+use super::QuotaEnable;
+use crate::mounted;
 
 /// Whether a limit that is set on a layer is held.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,5 +1,7 @@
 //! What a sandbox reaches over the network: nothing, or the Internet and no more.
 
+mod neighbours;
+
 use std::{
     collections::BTreeMap,
     net::{IpAddr, SocketAddr, TcpListener, UdpSocket},

@@ -13,23 +13,23 @@ use rustix::fs::{AtFlags, CWD, StatxFlags, statfs, statx};
 const BTRFS_SUPER_MAGIC: u64 = 0x9123_683E;
 
 /// Whether `path` lies on btrfs.
-pub(super) fn is_btrfs(path: &Path) -> io::Result<bool> {
+pub(crate) fn is_btrfs(path: &Path) -> io::Result<bool> {
     Ok(statfs(path)?.f_type as u64 == BTRFS_SUPER_MAGIC)
 }
 
 /// Whether `path`, a folder in `parent`, is a mount of its own.
-pub(super) fn is_mount(path: &Path, parent: &Path) -> io::Result<bool> {
+pub(crate) fn is_mount(path: &Path, parent: &Path) -> io::Result<bool> {
     Ok(mount_id(path)? != mount_id(parent)?)
 }
 
 /// The block device under `path`, for example `/dev/loop0`; `None` where the file system has none.
-pub(super) fn device(path: &Path) -> io::Result<Option<PathBuf>> {
+pub(crate) fn device(path: &Path) -> io::Result<Option<PathBuf>> {
     let text = fs::read_to_string("/proc/self/mountinfo")?;
     Ok(source_of(&text, mount_id(path)?).and_then(|source| fs::canonicalize(source).ok()))
 }
 
 /// Whether the device under `path` is a loop device over the file `image`.
-pub(super) fn is_loop_of(path: &Path, image: &Path) -> bool {
+pub(crate) fn is_loop_of(path: &Path, image: &Path) -> bool {
     let Ok(Some(device)) = device(path) else { return false };
     let Some(name) = device.file_name() else { return false };
     let file = Path::new("/sys/class/block").join(name).join("loop/backing_file");

@@ -78,6 +78,7 @@ impl Engine {
         let Admitted { record, program } = self.admit(caller, spec)?;
         let view = view_of(&record);
         let body = program.as_ref().map(postcard::to_stdvec).transpose().map_err(Error::internal)?;
+        self.inner.program_room_check(body.as_ref().map_or(0, Vec::len)).await?;
         let batch = Batch::new()
             .sandbox_insert(record.clone(), body)
             .event_append(event(&record, "created", &caller.owner))
@@ -249,7 +250,24 @@ impl Inner {
     pub(crate) fn registry_remove(&self, id: SandboxId) {
         self.registry().remove(&id);
     }
+
+    /// Whether the database may take another program of this size.
+    pub(crate) async fn program_room_check(&self, bytes: usize) -> Result<()> {
+        if bytes <= PROGRAM_BYTES_SMALL {
+            return Ok(());
+        }
+        let most = self.settings.programs_bytes_max;
+        let held = self.store.programs_bytes().await.map_err(Error::internal)?;
+        if held.saturating_add(bytes as u64) <= most {
+            return Ok(());
+        }
+        let text = format!("The programs of all sandboxes may hold {} MB together; delete some", most >> 20);
+        Err(Error::new(ErrorKind::Unavailable, text))
+    }
 }
+
+/// Programs up to this size are bounded by how many sandboxes there may be.
+const PROGRAM_BYTES_SMALL: usize = 64 << 10;
 
 /// Hands ends of sandboxes to their tasks.
 async fn exits_pass(engine: Arc<Inner>, mut exits: mpsc::UnboundedReceiver<Exited>) {

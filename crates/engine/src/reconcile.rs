@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use jiff::Timestamp;
-use protocol::SandboxId;
+use protocol::{SandboxId, launcher::Found};
 use store::{Batch, EndReason, Page, SandboxFilter, SandboxRecord, SandboxState, Store};
 
 use crate::{Error, Result, Runtime, Settings, sandbox::event, sandbox::later};
@@ -15,14 +15,15 @@ pub(crate) async fn reconcile(
     settings: &Settings,
 ) -> Result<Vec<SandboxRecord>> {
     let page = store.sandbox_list(SandboxFilter::default(), Page::ALL).await.map_err(Error::internal)?;
-    let (running, layers) = runtime.inventory().await.map_err(Error::internal)?;
+    let found = runtime.inventory().await.map_err(Error::internal)?;
     let known: HashSet<SandboxId> = page.records.iter().map(|record| record.id).collect();
-    for id in &running {
-        runtime.kill(*id).await.map_err(Error::internal)?;
-    }
-    for id in layers.iter().chain(&running).filter(|id| !known.contains(id)) {
-        tracing::info!(sandbox = %id, "removing what is left of a sandbox that is not on record");
-        runtime.remove(*id).await.map_err(Error::internal)?;
+    for Found { sandbox, runs, .. } in found {
+        if !known.contains(&sandbox) {
+            tracing::info!(%sandbox, "removing what is left of a sandbox that is not on record");
+            runtime.remove(sandbox).await.map_err(Error::internal)?;
+        } else if runs {
+            runtime.kill(sandbox).await.map_err(Error::internal)?;
+        }
     }
     let mut records = Vec::with_capacity(page.records.len());
     let mut batch = Batch::new();

@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use protocol::{
     SandboxId,
-    launcher::{LaunchSpec, Stats},
+    launcher::{Found, LaunchSpec, Stats},
 };
 use tokio::net::UnixStream;
 
@@ -17,6 +17,14 @@ pub enum RuntimeError {
         step: String,
         /// The error number of errno(3), or 0.
         errno: i32,
+    },
+    /// The storage has less room than the sandbox may fill, and got no more in time.
+    #[error("the storage has {free_mb} MB free, a sandbox may need {needed_mb} MB")]
+    StorageFull {
+        /// What is free.
+        free_mb: u64,
+        /// What has to be free for a launch.
+        needed_mb: u64,
     },
     /// The sandbox has no agent to talk to: it has ended.
     #[error("the sandbox's agent can't be reached")]
@@ -50,8 +58,8 @@ pub trait Runtime: Send + Sync + 'static {
     /// What a sandbox uses now.
     async fn stats(&self, sandbox: SandboxId) -> Result<Stats, RuntimeError>;
 
-    /// Sandboxes that run, and sandboxes that have a layer.
-    async fn inventory(&self) -> Result<(Vec<SandboxId>, Vec<SandboxId>), RuntimeError>;
+    /// Every sandbox of which something is there.
+    async fn inventory(&self) -> Result<Vec<Found>, RuntimeError>;
 
     /// A new connection to a sandbox's agent.
     async fn agent_connect(&self, sandbox: SandboxId) -> Result<UnixStream, RuntimeError>;

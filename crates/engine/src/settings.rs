@@ -25,6 +25,9 @@ pub struct Settings {
     pub sandboxes_max: usize,
     /// Sandboxes that run at once.
     pub running_max: usize,
+    /// Bytes that the programs of all sandboxes on record may hold together. They lie in the database, on the
+    /// host's disk.
+    pub programs_bytes_max: u64,
     /// Bytes of each output stream that a run returns.
     pub output_bytes_max: u64,
     /// Environment of every process of the `host` image.
@@ -51,6 +54,7 @@ impl Default for Settings {
             ended_retention: Duration::from_hours(1),
             sandboxes_max: 10_000,
             running_max: 500,
+            programs_bytes_max: 8 << 30,
             output_bytes_max: 8 << 20,
             environment: Vec::new(),
         }

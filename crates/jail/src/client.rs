@@ -14,7 +14,10 @@ use std::{
 use protocol::{
     SandboxId,
     agent::ExitStatus,
-    launcher::{Call, DATAGRAM_BYTES_MAX, Failure, LaunchSpec, LaunchTimings, Reply, Request, Stats},
+    launcher::{
+        Call, DATAGRAM_BYTES_MAX, Failure, Found, INVENTORY_PAGE, LaunchSpec, LaunchTimings, Reply, Request,
+        Stats,
+    },
 };
 use rustix::net::{
     RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendFlags, recvmsg, sendmsg,
@@ -143,14 +146,24 @@ impl LauncherClient {
         self.call_stats(Request::Stats(sandbox)).await
     }
 
-    /// Which sandboxes run and which have layers.
+    /// Every sandbox of which something is on the host.
     ///
     /// # Errors
     /// The step that failed.
-    pub async fn inventory(&self) -> Result<(Vec<SandboxId>, Vec<SandboxId>), CallError> {
-        match self.call(Request::Inventory).await? {
-            (Reply::Inventory { running, layers, .. }, _) => Ok((running, layers)),
-            other => Err(unexpected(&other)),
+    pub async fn inventory(&self) -> Result<Vec<Found>, CallError> {
+        let mut all: Vec<Found> = Vec::new();
+        loop {
+            let after = all.last().map(|found| found.sandbox);
+            match self.call(Request::Inventory { after }).await? {
+                (Reply::Inventory { sandboxes, .. }, _) => {
+                    let last = sandboxes.len() < INVENTORY_PAGE;
+                    all.extend(sandboxes);
+                    if last {
+                        return Ok(all);
+                    }
+                }
+                other => return Err(unexpected(&other)),
+            }
         }
     }
 

@@ -37,8 +37,12 @@ pub enum Request {
     Remove(SandboxId),
     /// What the sandbox uses now: answered by [`Reply::Stats`].
     Stats(SandboxId),
-    /// Which sandboxes have a layer or processes here: answered by [`Reply::Inventory`].
-    Inventory,
+    /// Which sandboxes have a layer or processes here, in the order of their ids and from behind the given one
+    /// on: answered by [`Reply::Inventory`].
+    Inventory {
+        /// The last of the page before.
+        after: Option<SandboxId>,
+    },
 }
 
 /// What to launch. Names of things the launcher knows; never a path.
@@ -101,10 +105,8 @@ pub enum Reply {
     Inventory {
         /// The request.
         number: u64,
-        /// Sandboxes whose processes run.
-        running: Vec<SandboxId>,
-        /// Sandboxes that have a layer.
-        layers: Vec<SandboxId>,
+        /// One page; the last is shorter than [`INVENTORY_PAGE`].
+        sandboxes: Vec<Found>,
     },
     /// The request failed and left nothing behind.
     Failed {
@@ -123,6 +125,20 @@ pub enum Reply {
         /// The last it used.
         stats: Stats,
     },
+}
+
+/// Sandboxes in a full page of the inventory: well within a datagram.
+pub const INVENTORY_PAGE: usize = 4096;
+
+/// A sandbox of which something is on the host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Found {
+    /// Which.
+    pub sandbox: SandboxId,
+    /// It was started and not yet ended.
+    pub runs: bool,
+    /// It has a layer.
+    pub has_layer: bool,
 }
 
 /// Why a request failed.

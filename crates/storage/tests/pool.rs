@@ -14,8 +14,8 @@ use protocol::HostPath;
 use storage::{
     layout::DataDir,
     pool::{
-        POOL_BYTES_MIN, PlainReason, Pool, PoolError, PoolKind, PoolOptions, Quota, pool_close,
-        pool_free_bytes, pool_open,
+        POOL_BYTES_MIN, PlainReason, Pool, PoolError, PoolKind, PoolOptions, Quota, pool_close, pool_open,
+        pool_space,
     },
 };
 
@@ -75,7 +75,7 @@ fn an_image_file_is_made_mounted_found_again_and_unmounted() {
     let space = pool.0.space().unwrap();
     assert_eq!(space.total_bytes, POOL_BYTES_MIN);
     assert!(space.free_bytes > POOL_BYTES_MIN / 2 && space.free_bytes < POOL_BYTES_MIN);
-    assert_eq!(pool_free_bytes(&data).unwrap(), space.free_bytes);
+    assert_eq!(pool_space(&data).unwrap().free_bytes, space.free_bytes);
     let kept = data.sandboxes().join("kept");
     fs::write(kept.as_path(), "content").unwrap();
 

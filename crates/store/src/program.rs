@@ -22,6 +22,20 @@ impl Store {
     pub async fn program_get(&self, sandbox: SandboxId) -> Result<Option<Vec<u8>>, StoreError> {
         self.query("program_get", move |connection| get(connection, sandbox)).await
     }
+
+    /// What all programs hold together, in bytes.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the database fails.
+    pub async fn programs_bytes(&self) -> Result<u64, StoreError> {
+        self.query("programs_bytes", |connection| {
+            // SQLite reads the length from the head of a row, not its pages.
+            let sum = "SELECT coalesce(sum(length(body)), 0) FROM programs";
+            let bytes: i64 = connection.prepare_cached(sum)?.query_row((), |row| row.get(0))?;
+            Ok(bytes.unsigned_abs())
+        })
+        .await
+    }
 }
 
 pub(crate) fn put(connection: &Connection, sandbox: SandboxId, body: &[u8]) -> Result<(), Fault> {

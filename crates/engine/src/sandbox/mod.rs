@@ -4,6 +4,7 @@ mod admission;
 mod handle;
 mod run;
 mod task;
+mod upload;
 mod view;
 
 pub(crate) use admission::{Admitted, admit, later};

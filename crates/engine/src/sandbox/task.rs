@@ -8,22 +8,22 @@ use protocol::launcher::{ImageName, LaunchSpec, Stats};
 use store::{Batch, EndReason, Event, SandboxRecord, SandboxState};
 use tokio::{
     sync::{OwnedSemaphorePermit, mpsc, oneshot, watch},
-    task::JoinHandle,
+    task::{JoinHandle, JoinSet},
     time::Instant,
 };
 
 use super::{
     admission::later,
     handle::{Command, Handle},
-    run::{Outcome, Run, limits_note},
+    run::{GRACE, Outcome, Run, limits_note},
+    upload::{Uploaded, upload},
     view_of,
 };
 use crate::{
     Error, ErrorKind, Result, Sandbox,
-    agent::Connection,
     engine::Inner,
     log::{Log, LogStream},
-    program::{Job, LimitHit, Mode, OutputPiece, Program, ProgramFile, ProgramResult, files_upload},
+    program::{Job, LimitHit, Mode, OutputPiece, Program, ProgramFile, ProgramResult},
 };
 
 /// Everything about one sandbox.
@@ -55,6 +55,7 @@ struct State {
     output: mpsc::Sender<OutputPiece>,
     current: Option<Current>,
     queue: VecDeque<oneshot::Sender<Result<ProgramResult>>>,
+    uploads: JoinSet<Uploaded>,
 }
 
 /// Starts the task of a sandbox and returns the way to it.
@@ -62,7 +63,15 @@ pub(crate) fn task_start(task: Task) -> Handle {
     let (commands, inbox) = mpsc::unbounded_channel();
     let (view, seen) = watch::channel(view_of(&task.record));
     let (output, written) = mpsc::channel(OUTPUT_PIECES);
-    let state = State { task, view, log: Log::default(), output, current: None, queue: VecDeque::new() };
+    let state = State {
+        task,
+        view,
+        log: Log::default(),
+        output,
+        current: None,
+        queue: VecDeque::new(),
+        uploads: JoinSet::new(),
+    };
     tokio::spawn(state.serve(inbox, written));
     Handle { commands, view: seen }
 }
@@ -76,6 +85,7 @@ enum Wake {
     Output(OutputPiece),
     Up(ProgramResult),
     Ended(Outcome),
+    Uploaded(Uploaded),
     LeaseOver,
 }
 
@@ -107,6 +117,14 @@ impl State {
                         return;
                     }
                 }
+                Wake::Uploaded(Uploaded { files, written, reply }) => {
+                    let kept = match written {
+                        // It has just ended: the files are there for the next run.
+                        Err(error) if error.kind() != ErrorKind::SandboxEnded => Err(error),
+                        _ => self.files_keep(files).await,
+                    };
+                    let _ = reply.send(kept);
+                }
                 Wake::LeaseOver => {
                     if self.lease_over().await {
                         return;
@@ -134,6 +152,7 @@ impl State {
                 wall: Duration::ZERO,
                 error: Error::internal(error),
             })),
+            Some(Ok(uploaded)) = self.uploads.join_next() => Wake::Uploaded(uploaded),
             () = sleep_until(lease) => Wake::LeaseOver,
         }
     }
@@ -141,10 +160,17 @@ impl State {
     async fn command(&mut self, command: Command) {
         match command {
             Command::Run { reply } => self.run_ask(reply).await,
-            Command::FilesWrite { files, reply } => {
-                let written = self.files_write(files).await;
-                let _ = reply.send(written);
-            }
+            Command::FilesWrite { files, reply } => match &self.current {
+                Some(current) => {
+                    let runtime = Arc::clone(&self.task.engine.runtime);
+                    let launched = current.launched.clone();
+                    self.uploads.spawn(upload(runtime, self.task.record.id, launched, files, reply));
+                }
+                None => {
+                    let kept = self.files_keep(files).await;
+                    let _ = reply.send(kept);
+                }
+            },
             Command::LogTail { lines, reply } => {
                 let _ = reply.send(self.log.tail(lines));
             }
@@ -160,7 +186,7 @@ impl State {
             return;
         }
         if self.current.is_some()
-            && let Err(error) = self.processes_end().await
+            && let Err(error) = self.processes_end("was started anew").await
         {
             let _ = reply.send(Err(error));
             return;
@@ -189,6 +215,11 @@ impl State {
         record.started_at = Some(Timestamp::now());
         record.ended_at = None;
         record.end = None;
+        if job.mode == Mode::Oneshot {
+            // A run that has been let begin may take its time.
+            let longest = later(Timestamp::now(), job.timeout + GRACE);
+            record.lease_until = record.lease_until.map(|until| until.max(longest));
+        }
         self.record_write("launched", "").await?;
         let record = &self.task.record;
         let logged = job.mode == Mode::Persistent;
@@ -313,7 +344,14 @@ impl State {
                     other => (other.to_string(), 0),
                 };
                 self.task.record.end = Some(EndReason::LaunchFailed { step, errno });
-                Err(Error::new(ErrorKind::LaunchFailed, "The sandbox could not be launched").caused_by(error))
+                Err(match error {
+                    crate::RuntimeError::StorageFull { .. } => {
+                        let text = "The storage is full; delete sandboxes, or give the server more";
+                        Error::new(ErrorKind::Unavailable, text)
+                    }
+                    _ => Error::new(ErrorKind::LaunchFailed, "The sandbox could not be launched"),
+                }
+                .caused_by(error))
             }
         }
     }
@@ -334,17 +372,8 @@ impl State {
         }
     }
 
-    /// Files are kept with the program, for the runs to come, and written at once if it runs.
-    async fn files_write(&mut self, files: Vec<ProgramFile>) -> Result<()> {
-        if let Some(current) = &mut self.current
-            && current.launched.wait_for(|launched| *launched).await.is_ok()
-        {
-            match self.files_write_now(&files).await {
-                // It has just ended: the files are there for the next run.
-                Err(error) if error.kind() == ErrorKind::SandboxEnded => {}
-                other => other?,
-            }
-        }
+    /// Keeps files with the program, for the runs to come.
+    async fn files_keep(&mut self, files: Vec<ProgramFile>) -> Result<()> {
         let mut program = self.program().await?;
         program.files.retain(|old| !files.iter().any(|new| new.path == old.path));
         program.files.extend(files);
@@ -354,23 +383,24 @@ impl State {
             return Err(Error::new(ErrorKind::TooLarge, text));
         }
         let body = postcard::to_stdvec(&program).map_err(Error::internal)?;
+        self.task.engine.program_room_check(body.len()).await?;
         let batch = Batch::new().program_put(self.task.record.id, body);
         self.task.engine.store.apply(batch).await.map_err(Error::internal)
     }
 
-    async fn files_write_now(&self, files: &[ProgramFile]) -> Result<()> {
-        let socket = self.task.engine.runtime.agent_connect(self.task.record.id).await;
-        let socket = socket.map_err(|error| {
-            Error::new(ErrorKind::SandboxEnded, "The sandbox ended while the request ran").caused_by(error)
-        })?;
-        files_upload(&mut Connection::new(socket), files).await
-    }
-
-    /// Ends a run that goes on, without an answer to anybody.
-    async fn processes_end(&mut self) -> Result<()> {
+    /// Stops waiting for a run that goes on, and says why to whoever asked for it.
+    fn current_drop(&mut self, why: &str) {
         if let Some(current) = self.current.take() {
             current.outcome.abort();
+            if let Some(reply) = current.reply {
+                let _ = reply.send(Err(Error::new(ErrorKind::SandboxEnded, format!("The sandbox {why}"))));
+            }
         }
+    }
+
+    /// Ends a run that goes on.
+    async fn processes_end(&mut self, why: &str) -> Result<()> {
+        self.current_drop(why);
         self.processes_kill().await.map(|_| ())
     }
 
@@ -381,13 +411,7 @@ impl State {
 
     /// Ends it, removes everything of it, and its record.
     async fn delete(&mut self, reason: EndReason, by: &str) -> Result<()> {
-        if let Some(current) = self.current.take() {
-            current.outcome.abort();
-            if let Some(reply) = current.reply {
-                let text = format!("The sandbox {reason}");
-                let _ = reply.send(Err(Error::new(ErrorKind::SandboxEnded, text)));
-            }
-        }
+        self.current_drop(&reason.to_string());
         self.task.engine.runtime.remove(self.task.record.id).await.map_err(Error::internal)?;
         self.forget(by).await;
         Ok(())
@@ -413,7 +437,7 @@ impl State {
         if self.current.is_none() {
             return self.delete(EndReason::LeaseEnded, "lease").await.is_ok();
         }
-        if let Err(error) = self.processes_end().await {
+        if let Err(error) = self.processes_end(&EndReason::LeaseEnded.to_string()).await {
             tracing::error!(sandbox = %self.task.record.id, ?error, "a sandbox whose lease is over can't be ended");
         }
         self.log.finish();

@@ -70,6 +70,9 @@ pub struct CgroupHost {
     pub hierarchies: Vec<Hierarchy>,
     /// Whether swap can be limited (`memory.memsw.limit_in_bytes`, `memory.swap.max`).
     pub swap_limit: bool,
+    /// Whether buffers of TCP sockets have to be limited apart, and can be (`memory.kmem.tcp.limit_in_bytes`).
+    /// Version 2 counts sockets as memory.
+    pub tcp_limit: bool,
 }
 
 impl CgroupHost {
@@ -86,7 +89,10 @@ impl CgroupHost {
             CgroupVersion::V1 => memory.mount.join("memory.memsw.limit_in_bytes").as_path().exists(),
             CgroupVersion::V2 => PathBuf::from("/proc/swaps").exists(),
         });
-        Ok(Self { swap_limit, ..host })
+        let tcp_limit = host
+            .hierarchy(Controller::Memory)
+            .is_some_and(|memory| memory.mount.join("memory.kmem.tcp.limit_in_bytes").as_path().exists());
+        Ok(Self { swap_limit, tcp_limit, ..host })
     }
 
     /// The hierarchies in the text of `/proc/self/mountinfo` (proc_pid_mountinfo(5)).
@@ -118,7 +124,7 @@ impl CgroupHost {
             v1.retain(|hierarchy| hierarchy.controllers != [Controller::Freezer]);
         }
         v2.extend(v1);
-        Self { hierarchies: v2, swap_limit: false }
+        Self { hierarchies: v2, swap_limit: false, tcp_limit: false }
     }
 
     /// The hierarchy that has this controller.

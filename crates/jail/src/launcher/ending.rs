@@ -68,7 +68,7 @@ impl Launcher {
     /// Ends what runs under this instance's number and belongs to no folder of this data directory: another
     /// server's, whose directory is gone.
     pub(super) fn strangers_end(&self) -> Result<(), StepError> {
-        let known: Vec<_> = self.inventory().into_iter().map(|sandbox| self.cgroup_of(sandbox)).collect();
+        let known: Vec<_> = self.started().into_iter().map(|sandbox| self.cgroup_of(sandbox)).collect();
         for sandbox in groups::list(&self.config.host.cgroups, self.config.instance) {
             let host = &self.config.host.cgroups;
             let plan = cgroup_plan(sandbox, self.config.instance, &protocol::limits::Limits::default(), host);

@@ -6,6 +6,7 @@ mod calls;
 mod cleaning;
 mod ending;
 mod groups;
+mod inventory;
 mod layer;
 mod network;
 mod prepared;

@@ -158,7 +158,7 @@ impl Launcher {
             | Request::Freeze(sandbox)
             | Request::Thaw(sandbox)
             | Request::Stats(sandbox) => self.clean_now(*sandbox),
-            Request::Inventory => self.clean_all(),
+            Request::Inventory { .. } => self.clean_all(),
             Request::Kill(_) | Request::Remove(_) => {}
         }
         match request {
@@ -172,12 +172,8 @@ impl Launcher {
                 stats.disk_bytes = self.layers.size_bytes(sandbox);
                 self.answer_stats(number, stats);
             }
-            Request::Inventory => match self.layers.list() {
-                Ok(mut layers) => {
-                    layers.retain(|sandbox| !self.prepared.contains(*sandbox));
-                    let running = self.inventory();
-                    calls::send(&self.socket, &Reply::Inventory { number, running, layers }, None);
-                }
+            Request::Inventory { after } => match self.inventory_page(after) {
+                Ok(sandboxes) => calls::send(&self.socket, &Reply::Inventory { number, sandboxes }, None),
                 Err(error) => self.answer_failed(number, error),
             },
         }
@@ -193,15 +189,6 @@ impl Launcher {
             Ok(()) => calls::send(&self.socket, &Reply::Done { number }, None),
             Err(error) => self.answer_failed(number, error),
         }
-    }
-
-    /// Sandboxes that were started and not ended, whoever started them; those prepared ahead are not told of.
-    pub(super) fn inventory(&self) -> Vec<SandboxId> {
-        let Ok(folders) = std::fs::read_dir(self.config.data.run()) else { return Vec::new() };
-        folders
-            .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
-            .filter(|sandbox| !self.prepared.contains(*sandbox))
-            .collect()
     }
 
     /// Watches a sandbox's start and end.

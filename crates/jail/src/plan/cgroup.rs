@@ -28,6 +28,9 @@ pub struct GroupPlan {
 /// The length of a cpu period: the kernel's default, long enough that a quota does not cost switches.
 const CPU_PERIOD_US: u64 = 100_000;
 
+/// What part of its memory limit a sandbox may have in TCP buffers besides, where they are counted apart.
+const TCP_SHARE: u64 = 4;
+
 /// Plans the groups of a sandbox.
 #[must_use]
 pub fn cgroup_plan(sandbox: SandboxId, instance: Instance, limits: &Limits, host: &CgroupHost) -> CgroupPlan {
@@ -38,7 +41,7 @@ pub fn cgroup_plan(sandbox: SandboxId, instance: Instance, limits: &Limits, host
         writes: hierarchy
             .controllers
             .iter()
-            .flat_map(|controller| writes(*controller, hierarchy.version, limits, host.swap_limit))
+            .flat_map(|controller| writes(*controller, hierarchy.version, limits, host))
             .collect(),
     };
     CgroupPlan { groups: host.hierarchies.iter().map(group).collect() }
@@ -48,17 +51,19 @@ fn writes(
     controller: Controller,
     version: CgroupVersion,
     limits: &Limits,
-    swap_limit: bool,
+    host: &CgroupHost,
 ) -> Vec<(&'static str, String)> {
     let quota_us = u64::from(limits.cpu_millis) * CPU_PERIOD_US / 1000;
     let memory = limits.memory_bytes.to_string();
-    let swap = |file, value: &str| swap_limit.then(|| (file, value.to_owned()));
+    let tcp = (limits.memory_bytes / TCP_SHARE).to_string();
+    let swap = |file, value: &str| host.swap_limit.then(|| (file, value.to_owned()));
     match (controller, version) {
         (Controller::Memory, CgroupVersion::V1) => [("memory.limit_in_bytes", memory.clone())]
             .into_iter()
             // Memory and swap together at the limit of memory alone: no swap.
             .chain(swap("memory.memsw.limit_in_bytes", &memory))
-            .chain((!swap_limit).then(|| ("memory.swappiness", "0".to_owned())))
+            .chain((!host.swap_limit).then(|| ("memory.swappiness", "0".to_owned())))
+            .chain(host.tcp_limit.then(|| ("memory.kmem.tcp.limit_in_bytes", tcp.clone())))
             .collect(),
         (Controller::Memory, CgroupVersion::V2) => {
             [("memory.max", memory)].into_iter().chain(swap("memory.swap.max", "0")).collect()

@@ -15,7 +15,7 @@ fn hierarchy(version: CgroupVersion, mount: &str, controllers: &[Controller]) ->
 
 fn host(hierarchies: Vec<Hierarchy>) -> HostFacts {
     HostFacts {
-        cgroups: CgroupHost { hierarchies, swap_limit: true },
+        cgroups: CgroupHost { tcp_limit: hierarchies.len() > 1, hierarchies, swap_limit: true },
         proc_masked: vec!["/proc/kcore", "/proc/scsi"],
         proc_read_only: vec!["/proc/sys"],
     }

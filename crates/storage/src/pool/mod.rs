@@ -159,12 +159,12 @@ impl Pool {
     }
 }
 
-/// What the pool of `data` can still take, in bytes. Works without privileges.
+/// How much room the pool of `data` has. Works without privileges.
 ///
 /// # Errors
 /// What the kernel said, for example that there is no pool.
-pub fn pool_free_bytes(data: &DataDir) -> io::Result<u64> {
-    Ok(space(data.storage().as_path())?.free_bytes)
+pub fn pool_space(data: &DataDir) -> io::Result<PoolSpace> {
+    space(data.storage().as_path())
 }
 
 /// Opens the pool of `data`, made where it is missing. Needs root and the data directory's lock.

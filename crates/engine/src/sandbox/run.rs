@@ -52,7 +52,7 @@ pub(super) enum Outcome {
 
 /// How much longer than a program's own time limit the whole run may take, before its sandbox is taken for
 /// stuck: the agent ends programs by itself at their limit.
-pub(super) const GRACE: Duration = Duration::from_secs(10);
+const GRACE: Duration = Duration::from_secs(10);
 
 /// How long a persistent program without a server has to show that it does not end at once.
 const SETTLE: Duration = Duration::from_millis(500);

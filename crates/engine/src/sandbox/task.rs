@@ -15,7 +15,7 @@ use tokio::{
 use super::{
     admission::later,
     handle::{Command, Handle},
-    run::{GRACE, Outcome, Run, limits_note},
+    run::{Outcome, Run, limits_note},
     upload::{Uploaded, upload},
     view_of,
 };
@@ -215,11 +215,6 @@ impl State {
         record.started_at = Some(Timestamp::now());
         record.ended_at = None;
         record.end = None;
-        if job.mode == Mode::Oneshot {
-            // A run that has been let begin may take its time.
-            let longest = later(Timestamp::now(), job.timeout + GRACE);
-            record.lease_until = record.lease_until.map(|until| until.max(longest));
-        }
         self.record_write("launched", "").await?;
         let record = &self.task.record;
         let logged = job.mode == Mode::Persistent;

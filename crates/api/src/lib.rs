@@ -12,6 +12,7 @@ mod health;
 mod limits;
 mod openapi;
 mod origin;
+mod peer;
 mod reject;
 mod request_id;
 mod server;

@@ -1,10 +1,21 @@
 //! Serves a router on listeners that somebody else has bound: accepts, holds connections to their limits,
 //! shuts down gracefully. It must not know what the router answers.
 
-use std::{io, net::TcpListener as BoundListener, pin::pin, sync::Arc, time::Duration};
+use std::{
+    io,
+    net::{SocketAddr, TcpListener as BoundListener},
+    pin::pin,
+    sync::Arc,
+    time::Duration,
+};
 
 use axum::Router;
-use hyper::server::conn::http1;
+use hyper::{
+    Request,
+    body::Incoming,
+    server::conn::http1,
+    service::{Service, service_fn},
+};
 use hyper_util::{
     rt::{TokioIo, TokioTimer},
     service::TowerToHyperService,
@@ -15,6 +26,8 @@ use tokio::{
     task::JoinSet,
     time::{sleep, timeout},
 };
+
+use crate::peer::Peer;
 
 /// How long a connection may take to send a request's head, which is also how long it may stay idle.
 const HEAD_READ_MAX: Duration = Duration::from_secs(60);
@@ -87,8 +100,8 @@ async fn accept_loop(
 ) {
     while let Ok(permit) = Arc::clone(&permits).acquire_owned().await {
         match listener.accept().await {
-            Ok((stream, _)) => {
-                tokio::spawn(connection_serve(stream, router.clone(), permit, stopping.clone()));
+            Ok((stream, peer)) => {
+                tokio::spawn(connection_serve(stream, peer, router.clone(), permit, stopping.clone()));
             }
             Err(error) if is_of_one_connection(&error) => {}
             Err(error) => {
@@ -107,6 +120,7 @@ fn is_of_one_connection(error: &io::Error) -> bool {
 
 async fn connection_serve(
     stream: TcpStream,
+    peer: SocketAddr,
     router: Router,
     permit: OwnedSemaphorePermit,
     mut stopping: watch::Receiver<()>,
@@ -116,11 +130,16 @@ async fn connection_serve(
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "cannot set TCP_NODELAY");
     }
+    let router = TowerToHyperService::new(router);
+    let service = service_fn(move |mut request: Request<Incoming>| {
+        request.extensions_mut().insert(Peer(peer));
+        router.call(request)
+    });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_READ_MAX)
         .max_header_size(HEAD_BYTES_MAX)
-        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router))
+        .serve_connection(TokioIo::new(stream), service)
         .with_upgrades();
     let mut connection = pin!(connection);
     let ended = tokio::select! {

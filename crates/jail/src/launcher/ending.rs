@@ -21,6 +21,7 @@ use crate::{
 impl Launcher {
     /// Kills a sandbox, or finds that it does not run; answers when nothing of it is left.
     pub(super) fn end(&mut self, sandbox: SandboxId, waiting: Waiting) {
+        self.promise_break(sandbox);
         if waiting.remove && self.ended.removal_add(sandbox, waiting) {
             return;
         }
@@ -101,12 +102,12 @@ impl Launcher {
         Ok(())
     }
 
+    pub(super) fn is_starting(&self, sandbox: SandboxId) -> bool {
+        matches!(self.running.get(&sandbox).map(|running| &running.phase), Some(Phase::Starting { .. }))
+    }
+
     /// The first process of a sandbox ended, and with it every other one in its pid namespace.
     pub(super) fn child_ended(&mut self, sandbox: SandboxId) {
-        // It may have failed to start: then its report is what counts.
-        if matches!(self.running.get(&sandbox).map(|running| &running.phase), Some(Phase::Starting { .. })) {
-            self.child_reported(sandbox);
-        }
         let Some(running) = self.running.get_mut(&sandbox) else { return };
         let _ = rustix::event::epoll::delete(&self.epoll, &running.pidfd);
         let status = waitid(WaitId::PidFd(running.pidfd.as_fd()), WaitIdOptions::EXITED).ok().flatten();
@@ -151,6 +152,7 @@ impl Launcher {
     pub(super) fn forget_failed(&mut self, sandbox: SandboxId) {
         let Some(running) = self.running.remove(&sandbox) else { return };
         let _ = rustix::event::epoll::delete(&self.epoll, &running.pidfd);
+        self.events.remove(&running.exit_event);
         self.end_now(&running);
         self.leftovers_remove(sandbox, &running.cgroup);
         self.report_error(self.layers.remove(sandbox));

@@ -62,9 +62,11 @@ pub(super) enum Source {
     Exit,
 }
 
-/// How long nothing must have come in before something is done that nobody waits for: a request in the middle
-/// of its own steps is not to wait for another's.
+/// How long nothing must have come in before an ended sandbox is cleaned up: a request in the middle of its own
+/// steps is not to wait for another's.
 const QUIET: Timespec = Timespec { tv_sec: 0, tv_nsec: 200_000 };
+/// A sandbox is prepared as soon as nothing waits: the next request may want it when this one is answered.
+const AT_ONCE: Timespec = Timespec { tv_sec: 0, tv_nsec: 0 };
 
 /// The event number of the server's socket.
 const SOCKET: u64 = 0;
@@ -108,7 +110,11 @@ impl Launcher {
         let mut events = Vec::with_capacity(64);
         loop {
             events.clear();
-            let wait = (!self.ended.is_empty() || self.prepared.wants_one()).then_some(QUIET);
+            let wait = match (self.prepared.wants_one(), self.ended.is_empty()) {
+                (true, _) => Some(AT_ONCE),
+                (false, false) => Some(QUIET),
+                (false, true) => None,
+            };
             match epoll::wait(&self.epoll, rustix::buffer::spare_capacity(&mut events), wait.as_ref()) {
                 Ok(_) | Err(rustix::io::Errno::INTR) => {}
                 Err(errno) => {
@@ -135,7 +141,7 @@ impl Launcher {
                 }
             }
             if events.is_empty() {
-                if self.ended.is_empty() {
+                if self.prepared.wants_one() {
                     self.prepare_ahead();
                 } else {
                     self.clean_oldest();
@@ -145,9 +151,21 @@ impl Launcher {
     }
 
     fn event(&mut self, number: u64) {
-        match self.events.remove(&number) {
-            Some((sandbox, Source::Report)) => self.child_reported(sandbox),
-            Some((sandbox, Source::Exit)) => self.child_ended(sandbox),
+        match self.events.get(&number).copied() {
+            Some((sandbox, Source::Report)) => {
+                self.events.remove(&number);
+                self.child_reported(sandbox);
+            }
+            Some((sandbox, Source::Exit)) => {
+                // It may have failed to start: then its report is what counts. One that was prepared may get
+                // another name by it.
+                if self.is_starting(sandbox) {
+                    self.child_reported(sandbox);
+                }
+                if let Some((sandbox, _)) = self.events.remove(&number) {
+                    self.child_ended(sandbox);
+                }
+            }
             None => {}
         }
     }

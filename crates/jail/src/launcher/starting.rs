@@ -41,7 +41,7 @@ impl Launcher {
     /// Starts a sandbox. The answer comes now if a step fails here, else when the child reports.
     pub(super) fn launch(&mut self, number: u64, spec: &LaunchSpec) {
         let launched = self.spec_check(spec).and_then(|()| {
-            if self.prepared_hand_over(number, spec)? { Ok(()) } else { self.start(Some(number), spec) }
+            if self.prepared_use(number, spec)? { Ok(()) } else { self.start(Some(number), spec) }
         });
         if let Err(error) = launched {
             self.answer_failed(number, error);
@@ -76,7 +76,7 @@ impl Launcher {
     /// The server may be taken over: what it asks for is checked as if it came from a stranger.
     fn spec_check(&self, spec: &LaunchSpec) -> Result<(), StepError> {
         let refuse = |step: &str, errno| Err(StepError::new(format!("check the request: {step}"), errno));
-        if self.running.contains_key(&spec.sandbox) {
+        if self.running.contains_key(&spec.sandbox) || self.prepared.is_promised(spec.sandbox) {
             return refuse("the sandbox runs already", Errno::EXIST);
         }
         let limits = &spec.limits;

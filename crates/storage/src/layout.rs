@@ -254,6 +254,9 @@ impl DataDir {
             let path = path.join(name);
             folder_own(&folder_open(&root, Path::new(name), &path)?, &path, uid, gid, mode)?;
         }
+        // An external one may be filled later; what it holds is its owner's affair.
+        let toolchains = self.toolchains.as_path();
+        fs::create_dir_all(toolchains).map_err(failed("create", toolchains))?;
         let (server, logs) = (self.server_folder(), self.log_folder());
         let server = folder_open(&root, Path::new("server"), server.as_path())?;
         let folder = folder_open(&server, Path::new("logs"), logs.as_path())?;

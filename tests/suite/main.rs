@@ -19,3 +19,4 @@ mod network;
 mod one_shot;
 mod persistent;
 mod privileges;
+mod storage;

@@ -23,7 +23,7 @@ use crate::{
     Error, ErrorKind, Result, Sandbox,
     engine::Inner,
     log::{Log, LogStream},
-    program::{Job, LimitHit, Mode, OutputPiece, Program, ProgramFile, ProgramResult},
+    program::{Job, LimitHit, Mode, OutputPiece, Program, ProgramFile, ProgramResult, program_plan},
 };
 
 /// Everything about one sandbox.
@@ -377,6 +377,7 @@ impl State {
             let text = format!("The files of a program may hold {} MB together", PROGRAM_BYTES_MAX >> 20);
             return Err(Error::new(ErrorKind::TooLarge, text));
         }
+        program_plan(&program)?;
         let body = postcard::to_stdvec(&program).map_err(Error::internal)?;
         self.task.engine.program_room_check(body.len()).await?;
         let batch = Batch::new().program_put(self.task.record.id, body);

@@ -12,7 +12,7 @@ use std::{
 };
 
 use protocol::{
-    SandboxId,
+    SandboxId, SnapshotId,
     agent::ExitStatus,
     launcher::{
         Call, DATAGRAM_BYTES_MAX, Failure, Found, INVENTORY_PAGE, LaunchSpec, LaunchTimings, Reply, Request,
@@ -146,6 +146,55 @@ impl LauncherClient {
         self.call_stats(Request::Stats(sandbox)).await
     }
 
+    /// Keeps the state of a sandbox's layer under a new name. It is on the disk when this returns.
+    ///
+    /// # Errors
+    /// The step that failed; there is no such snapshot then.
+    pub async fn snapshot_create(&self, sandbox: SandboxId, snapshot: SnapshotId) -> Result<(), CallError> {
+        self.call_done(Request::SnapshotCreate { sandbox, snapshot }).await
+    }
+
+    /// Makes the layer of a sandbox that does not run what a snapshot holds. It is on the disk when this returns.
+    ///
+    /// # Errors
+    /// The step that failed; the layer is what it was then.
+    pub async fn snapshot_restore(
+        &self,
+        sandbox: SandboxId,
+        snapshot: SnapshotId,
+        disk_bytes: u64,
+    ) -> Result<(), CallError> {
+        self.call_done(Request::SnapshotRestore { sandbox, snapshot, disk_bytes }).await
+    }
+
+    /// Removes a snapshot, if there is one.
+    ///
+    /// # Errors
+    /// The step that failed.
+    pub async fn snapshot_remove(&self, snapshot: SnapshotId) -> Result<(), CallError> {
+        self.call_done(Request::SnapshotRemove(snapshot)).await
+    }
+
+    /// Every snapshot, in the order of their ids.
+    ///
+    /// # Errors
+    /// The step that failed.
+    pub async fn snapshot_list(&self) -> Result<Vec<SnapshotId>, CallError> {
+        let mut all: Vec<SnapshotId> = Vec::new();
+        loop {
+            match self.call(Request::SnapshotList { after: all.last().copied() }).await? {
+                (Reply::Snapshots { snapshots, .. }, _) => {
+                    let last = snapshots.len() < INVENTORY_PAGE;
+                    all.extend(snapshots);
+                    if last {
+                        return Ok(all);
+                    }
+                }
+                other => return Err(unexpected(&other)),
+            }
+        }
+    }
+
     /// Every sandbox of which something is on the host.
     ///
     /// # Errors
@@ -216,6 +265,7 @@ async fn read(shared: Arc<Shared>, exits: mpsc::UnboundedSender<Exited>) {
             | Reply::Done { number }
             | Reply::Stats { number, .. }
             | Reply::Inventory { number, .. }
+            | Reply::Snapshots { number, .. }
             | Reply::Failed { number, .. } => *number,
         };
         let waiting = match &mut *shared.waiting.lock().unwrap_or_else(PoisonError::into_inner) {

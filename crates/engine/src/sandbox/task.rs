@@ -228,6 +228,7 @@ impl State {
                 limits: record.limits,
                 network: record.network,
                 ephemeral: self.task.record.ephemeral,
+                origin: None,
             },
             env: engine.settings.environment.iter().chain(&record.env).cloned().collect(),
             job,

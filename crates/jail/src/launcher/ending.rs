@@ -21,6 +21,9 @@ use crate::{
 impl Launcher {
     /// Kills a sandbox, or finds that it does not run; answers when nothing of it is left.
     pub(super) fn end(&mut self, sandbox: SandboxId, waiting: Waiting) {
+        if self.offload_await(sandbox, waiting) {
+            return;
+        }
         self.promise_break(sandbox);
         if waiting.remove && self.ended.removal_add(sandbox, waiting) {
             return;
@@ -58,8 +61,7 @@ impl Launcher {
         if let Some(running) = self.running.get(&sandbox) {
             return running.cgroup.clone();
         }
-        let named = std::fs::read_to_string(self.config.data.group_file(sandbox));
-        let sandbox = named.ok().and_then(|name| name.parse().ok()).unwrap_or(sandbox);
+        let sandbox = self.note_read(sandbox).map_or(sandbox, |note| note.group);
         let host = &self.config.host.cgroups;
         let mut plan = cgroup_plan(sandbox, self.config.instance, &protocol::limits::Limits::default(), host);
         plan.groups.retain(|group| group.folder.as_path().exists());
@@ -85,7 +87,7 @@ impl Launcher {
     }
 
     /// Kills processes that are not this launcher's children, and waits until none is left.
-    fn stray_kill(&self, plan: &CgroupPlan) -> Result<(), StepError> {
+    pub(super) fn stray_kill(&self, plan: &CgroupPlan) -> Result<(), StepError> {
         if plan.groups.is_empty() || groups::processes(plan).is_empty() {
             return Ok(());
         }

@@ -2,17 +2,21 @@
 //!
 //! It must not know dialects, users or the store: a sandbox to it is an id, a plan and what runs of it.
 
+mod adopting;
 mod calls;
 mod cleaning;
 mod ending;
 mod groups;
 mod inventory;
 mod layer;
+mod layer_snapshots;
 mod network;
+mod offload;
 mod prepared;
 mod running;
 mod serve;
 mod slots;
+mod snapshots;
 mod starting;
 mod trees;
 

@@ -100,6 +100,7 @@ impl Launcher {
             limits: Limits::default(),
             network,
             ephemeral: true,
+            origin: None,
         };
         self.prepared.on_its_way = Some(OnItsWay { network, sandbox: spec.sandbox, promised: None });
         if let Err(error) = self.start(None, &spec) {
@@ -159,6 +160,7 @@ impl Launcher {
     pub(super) fn prepared_use(&mut self, number: u64, spec: &LaunchSpec) -> Result<bool, StepError> {
         self.prepared.wanted = true;
         let usual = spec.ephemeral
+            && spec.origin.is_none()
             && spec.image == ImageName::Host
             && spec.limits.open_files == Limits::default().open_files;
         if !usual {

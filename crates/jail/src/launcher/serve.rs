@@ -3,7 +3,7 @@
 use std::{
     collections::HashMap,
     io::Write,
-    os::fd::{AsFd, OwnedFd},
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
 };
 
 use protocol::{
@@ -22,6 +22,7 @@ use super::{
     groups,
     layer::Layers,
     network::Uplink,
+    offload::Offloaded,
     prepared::Prepared,
     running::{Phase, Running, Waiting},
     slots::Slots,
@@ -48,6 +49,7 @@ pub(super) struct Launcher {
     pub(super) running: HashMap<SandboxId, Running>,
     pub(super) prepared: Prepared,
     pub(super) ended: Ended,
+    pub(super) offloaded: HashMap<SandboxId, Offloaded>,
     /// Which sandbox an event is of, by the number it was registered with.
     pub(super) events: HashMap<u64, (SandboxId, Source)>,
     event_next: u64,
@@ -60,6 +62,8 @@ pub(super) enum Source {
     Report,
     /// The first process ended.
     Exit,
+    /// The work on its layer ended.
+    Offloaded,
 }
 
 /// How long nothing must have come in before an ended sandbox is cleaned up: a request in the middle of its own
@@ -84,13 +88,14 @@ impl Launcher {
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC).step(|| "make an epoll".to_owned())?;
         epoll::add(&epoll, &socket, epoll::EventData::new_u64(SOCKET), epoll::EventFlags::IN)
             .step(|| "watch the server's socket".to_owned())?;
-        let launcher = Self {
+        let mut launcher = Self {
             agent: agent_seal(config.agent)?,
             slots: Slots::new(config.instance),
             seccomp: seccomp::compile(),
             running: HashMap::new(),
             prepared: Prepared::new(config.network.is_some()),
             ended: Ended::default(),
+            offloaded: HashMap::new(),
             events: HashMap::new(),
             event_next: SOCKET + 1,
             config,
@@ -101,6 +106,7 @@ impl Launcher {
             uplink,
         };
         launcher.strangers_end()?;
+        launcher.adopt_all()?;
         Ok(launcher)
     }
 
@@ -156,6 +162,10 @@ impl Launcher {
                 self.events.remove(&number);
                 self.child_reported(sandbox);
             }
+            Some((sandbox, Source::Offloaded)) => {
+                self.events.remove(&number);
+                self.offload_ended(sandbox);
+            }
             Some((sandbox, Source::Exit)) => {
                 // It may have failed to start: then its report is what counts. One that was prepared may get
                 // another name by it.
@@ -175,9 +185,14 @@ impl Launcher {
             Request::Launch(LaunchSpec { sandbox, .. })
             | Request::Freeze(sandbox)
             | Request::Thaw(sandbox)
+            | Request::SnapshotRestore { sandbox, .. }
             | Request::Stats(sandbox) => self.clean_now(*sandbox),
             Request::Inventory { .. } => self.clean_all(),
-            Request::Kill(_) | Request::Remove(_) => {}
+            Request::Kill(_)
+            | Request::Remove(_)
+            | Request::SnapshotCreate { .. }
+            | Request::SnapshotRemove(_)
+            | Request::SnapshotList { .. } => {}
         }
         match request {
             Request::Launch(spec) => self.launch(number, &spec),
@@ -190,6 +205,18 @@ impl Launcher {
                 stats.disk_bytes = self.layers.size_bytes(sandbox);
                 self.answer_stats(number, stats);
             }
+            Request::SnapshotCreate { sandbox, snapshot } => self.snapshot_create(number, sandbox, snapshot),
+            Request::SnapshotRestore { sandbox, snapshot, disk_bytes } => {
+                self.snapshot_restore(number, sandbox, snapshot, disk_bytes);
+            }
+            Request::SnapshotRemove(snapshot) => match self.layers.snapshot_remove(snapshot) {
+                Ok(()) => calls::send(&self.socket, &Reply::Done { number }, None),
+                Err(error) => self.answer_failed(number, error),
+            },
+            Request::SnapshotList { after } => match self.snapshot_page(after) {
+                Ok(snapshots) => calls::send(&self.socket, &Reply::Snapshots { number, snapshots }, None),
+                Err(error) => self.answer_failed(number, error),
+            },
             Request::Inventory { after } => match self.inventory_page(after) {
                 Ok(sandboxes) => calls::send(&self.socket, &Reply::Inventory { number, sandboxes }, None),
                 Err(error) => self.answer_failed(number, error),
@@ -209,24 +236,34 @@ impl Launcher {
         }
     }
 
+    /// Has the launcher woken when a descriptor can be read. Returns the event's number.
+    pub(super) fn watch_fd(
+        &mut self,
+        fd: BorrowedFd<'_>,
+        sandbox: SandboxId,
+        source: Source,
+    ) -> Result<u64, StepError> {
+        let number = self.event_next;
+        self.event_next += 1;
+        // Once: a report or an end is handled whole.
+        let flags = epoll::EventFlags::IN | epoll::EventFlags::ONESHOT;
+        epoll::add(&self.epoll, fd, epoll::EventData::new_u64(number), flags)
+            .step(|| "watch the sandbox".to_owned())?;
+        self.events.insert(number, (sandbox, source));
+        Ok(number)
+    }
+
     /// Watches a sandbox's start and end.
     pub(super) fn watch(&mut self, mut running: Running) -> Result<(), StepError> {
         let sandbox = running.sandbox;
-        let mut add = |fd: &OwnedFd, source| -> rustix::io::Result<u64> {
-            let number = self.event_next;
-            self.event_next += 1;
-            self.events.insert(number, (sandbox, source));
-            // Once: a report or an end is handled whole.
-            let flags = epoll::EventFlags::IN | epoll::EventFlags::ONESHOT;
-            epoll::add(&self.epoll, fd, epoll::EventData::new_u64(number), flags)?;
-            Ok(number)
-        };
         let added = match &running.phase {
-            Phase::Starting { report, .. } => add(report, Source::Report).map(|_| ()),
+            Phase::Starting { report, .. } => {
+                self.watch_fd(report.as_fd(), sandbox, Source::Report).map(|_| ())
+            }
             _ => Ok(()),
         };
-        let added = added.and_then(|()| add(&running.pidfd, Source::Exit));
-        match added.step(|| "watch the sandbox".to_owned()) {
+        let added = added.and_then(|()| self.watch_fd(running.pidfd.as_fd(), sandbox, Source::Exit));
+        match added {
             Ok(number) => {
                 running.exit_event = number;
                 self.running.insert(sandbox, running);

@@ -20,19 +20,20 @@ use axum::{
 use hyper::body::{Frame, SizeHint};
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
-    time::timeout,
+    time::{Instant, timeout},
 };
 
 use crate::reject::Rejection;
 
 /// Bytes of every body and every answer that are taken from no budget.
 pub(crate) const SMALL_BYTES: usize = 64 << 10;
-/// How long a body waits for its share, holding what it has.
+/// How long a body waits for its share in all, holding what it has.
 const SHARE_WAIT_MAX: Duration = Duration::from_secs(10);
 
 /// The bytes that bodies and answers may hold together, each by themselves: bodies that stall must not cost
 /// others their answers.
 pub(crate) struct Budget {
+    bytes: usize,
     bodies: Arc<Semaphore>,
     answers: Arc<Semaphore>,
 }
@@ -40,19 +41,26 @@ pub(crate) struct Budget {
 impl Budget {
     /// So many bytes for bodies, and as many for answers.
     pub(crate) fn new(bytes: usize) -> Self {
-        let semaphore = || Arc::new(Semaphore::new(bytes.min(Semaphore::MAX_PERMITS)));
-        Self { bodies: semaphore(), answers: semaphore() }
+        let bytes = bytes.min(Semaphore::MAX_PERMITS);
+        let semaphore = || Arc::new(Semaphore::new(bytes));
+        Self { bytes, bodies: semaphore(), answers: semaphore() }
     }
 }
 
 /// What one request's body holds of the budget. It is given back when the request has been answered.
 pub(crate) struct BodyShare {
     budget: Arc<Semaphore>,
-    held: Mutex<Option<OwnedSemaphorePermit>>,
+    held: Mutex<Held>,
+}
+
+#[derive(Default)]
+struct Held {
+    permits: Option<OwnedSemaphorePermit>,
+    waited: Duration,
 }
 
 impl BodyShare {
-    fn held(&self) -> MutexGuard<'_, Option<OwnedSemaphorePermit>> {
+    fn held(&self) -> MutexGuard<'_, Held> {
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -61,15 +69,23 @@ impl BodyShare {
     /// # Errors
     /// [`Rejection::BodyMemory`] when they don't in time.
     pub(crate) async fn grow(&self, body_bytes: usize) -> Result<(), Rejection> {
-        let held = self.held().as_ref().map_or(0, OwnedSemaphorePermit::num_permits);
+        let (held, waited) = {
+            let held = self.held();
+            (held.permits.as_ref().map_or(0, OwnedSemaphorePermit::num_permits), held.waited)
+        };
         let more = permits(body_bytes.saturating_sub(SMALL_BYTES).saturating_sub(held));
         if more == 0 {
             return Ok(());
         }
-        let taken = timeout(SHARE_WAIT_MAX, Arc::clone(&self.budget).acquire_many_owned(more)).await;
-        let Ok(Ok(taken)) = taken else { return Err(Rejection::BodyMemory) };
-        match &mut *self.held() {
-            Some(held) => held.merge(taken),
+        let start = Instant::now();
+        let taking = Arc::clone(&self.budget).acquire_many_owned(more);
+        let Ok(Ok(taken)) = timeout(SHARE_WAIT_MAX.saturating_sub(waited), taking).await else {
+            return Err(Rejection::BodyMemory);
+        };
+        let mut held = self.held();
+        held.waited += start.elapsed();
+        match &mut held.permits {
+            Some(permits) => permits.merge(taken),
             none => *none = Some(taken),
         }
         Ok(())
@@ -106,17 +122,18 @@ pub(crate) async fn memory_bound(
     request.extensions_mut().insert(Arc::clone(&share));
     let response = next.run(request).await;
     drop(share);
-    answer_bound(response, &budget.answers, unwritten)
+    answer_bound(response, &budget, unwritten)
 }
 
 /// An answer of known size takes its share or is refused: it is in memory already, so waiting would not help.
-/// One that is made as it is sent has no size, and is held in memory by its pieces only.
-fn answer_bound(response: Response, budget: &Arc<Semaphore>, unwritten: Unwritten) -> Response {
+/// One that is larger than the budget takes all of it. One that is made as it is sent has no size, and is held
+/// in memory by its pieces only.
+fn answer_bound(response: Response, budget: &Budget, unwritten: Unwritten) -> Response {
     let bytes = usize::try_from(response.body().size_hint().lower()).unwrap_or(usize::MAX);
     if bytes <= SMALL_BYTES {
         return response;
     }
-    match Arc::clone(budget).try_acquire_many_owned(permits(bytes)) {
+    match Arc::clone(&budget.answers).try_acquire_many_owned(permits(bytes.min(budget.bytes))) {
         Ok(share) => response.map(|body| Body::new(HeldAnswer { body, share: Some(share), unwritten })),
         Err(_) => Rejection::AnswerMemory.into_response(),
     }

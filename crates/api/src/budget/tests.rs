@@ -79,7 +79,7 @@ async fn small_bodies_pass_while_large_ones_hold_everything() {
     let waiting = router.clone();
     let waiting = tokio::spawn(async move { send(&waiting, stalling(LARGE_BYTES)).await });
 
-    let start = tokio::time::Instant::now();
+    let start = Instant::now();
     for _ in 0..100 {
         assert_eq!(send(&router, Body::from(vec![b' '; SMALL_BYTES])).await.status(), StatusCode::OK);
     }
@@ -97,6 +97,23 @@ async fn a_body_waits_for_its_share() {
     assert!(!waiting.is_finished());
     drop(held);
     assert_eq!(waiting.await.unwrap().status(), StatusCode::OK);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_body_waits_for_its_share_so_long_in_all_and_not_for_each_piece() {
+    let (router, budget) = small();
+    let mut held = Arc::clone(&budget.bodies).acquire_many_owned(permits(BUDGET_BYTES)).await.unwrap();
+    let waiting = tokio::spawn(async move { send(&router, stalling(LARGE_BYTES)).await });
+    let start = Instant::now();
+    while let Some(piece) = held.split(1 << 10) {
+        tokio::time::sleep(SHARE_WAIT_MAX / 4).await;
+        drop(piece);
+        if waiting.is_finished() {
+            break;
+        }
+    }
+    assert_eq!(waiting.await.unwrap().status(), StatusCode::SERVICE_UNAVAILABLE);
+    assert!(start.elapsed() <= SHARE_WAIT_MAX * 2, "{:?}", start.elapsed());
 }
 
 #[tokio::test]
@@ -127,5 +144,11 @@ async fn answers_hold_their_share_until_the_connection_has_written_them() {
 
     unwritten.clear();
     assert_eq!(budget.answers.available_permits(), BUDGET_BYTES);
+    // One that is larger than the budget has it alone.
+    let larger = router.clone().oneshot(ask(2 * BUDGET_BYTES, &unwritten)).await.unwrap();
+    assert_eq!(larger.status(), StatusCode::OK);
+    assert_eq!(budget.answers.available_permits(), 0);
+    drop(larger);
+    unwritten.clear();
     assert_eq!(router.oneshot(ask(bytes, &unwritten)).await.unwrap().status(), StatusCode::OK);
 }

@@ -2,12 +2,16 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use axum::body::{Body, Bytes};
+use axum::{
+    body::{Body, Bytes},
+    middleware::from_fn_with_state,
+};
 use futures::{StreamExt, stream};
 use socket2::SockRef;
 use tokio::time::Instant;
 
 use super::*;
+use crate::budget::{Budget, memory_bound};
 
 const GET: &[u8] = b"GET / HTTP/1.1\r\nhost: x\r\n\r\n";
 
@@ -61,6 +65,30 @@ async fn a_client_that_does_not_read_is_given_up() {
     let mut answer = Vec::new();
     let _ = stream.read_to_end(&mut answer).await;
     assert!(answer.starts_with(b"HTTP/1.1 200 OK\r\n") && answer.len() < ANSWER_BYTES, "{}", answer.len());
+}
+
+#[tokio::test]
+async fn an_answer_holds_memory_until_it_is_written() {
+    const ANSWER_BYTES: usize = 64 << 20;
+    let budget = Arc::new(Budget::new(ANSWER_BYTES));
+    let router = Router::new()
+        .route("/", get(async || "x".repeat(ANSWER_BYTES)))
+        .layer(from_fn_with_state(budget, memory_bound));
+    let served = start(router, 1, LONG);
+    let status = async || {
+        let mut stream = TcpStream::connect(served.addresses[0]).await.unwrap();
+        stream.write_all(GET).await.unwrap();
+        let mut status = [0; 12];
+        stream.read_exact(&mut status).await.unwrap();
+        (stream, String::from_utf8(status.to_vec()).unwrap())
+    };
+    let (mut slow, first) = status().await;
+    assert_eq!(first, "HTTP/1.1 200");
+    assert_eq!(status().await.1, "HTTP/1.1 503");
+    let mut left = vec![0; ANSWER_BYTES];
+    slow.read_exact(&mut left).await.unwrap();
+    // The server may still have to learn that all is written.
+    while status().await.1 != "HTTP/1.1 200" {}
 }
 
 #[tokio::test(start_paused = true)]

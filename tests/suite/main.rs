@@ -6,6 +6,7 @@
 
 mod attack;
 mod bad_input;
+mod clients;
 mod command_line;
 mod concurrency;
 mod dependencies;

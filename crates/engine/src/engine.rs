@@ -70,7 +70,7 @@ impl Engine {
         &self.inner.settings
     }
 
-    /// Makes a sandbox. It is launched when something is run in it.
+    /// Makes a sandbox, also if the caller goes away meanwhile. It is launched when something is run in it.
     ///
     /// # Errors
     /// [`ErrorKind::Invalid`], [`ErrorKind::Busy`].
@@ -83,9 +83,14 @@ impl Engine {
             .sandbox_insert(record.clone(), body)
             .event_append(event(&record, "created", &caller.owner))
             .counter_add(Counter::SandboxesCreated, 1);
-        self.inner.store.apply(batch).await.map_err(Error::internal)?;
-        self.task_start(Task { engine: Arc::clone(&self.inner), record, job: None });
-        Ok(view)
+        let engine = self.clone();
+        // A task of its own: a record that nobody looks after would stay until the next start.
+        let made = tokio::spawn(async move {
+            engine.inner.store.apply(batch).await.map_err(Error::internal)?;
+            engine.task_start(Task { engine: Arc::clone(&engine.inner), record, job: None });
+            Ok(view)
+        });
+        made.await.map_err(Error::internal)?
     }
 
     /// A sandbox as it is now.
@@ -124,7 +129,7 @@ impl Engine {
     }
 
     /// Runs a sandbox's program: to its end, or until it is up if it is persistent. Runs of one sandbox
-    /// follow each other.
+    /// follow each other. Goes on if the caller goes away: its result is kept.
     ///
     /// # Errors
     /// [`ErrorKind::NotFound`], [`ErrorKind::Busy`], [`ErrorKind::LaunchFailed`], [`ErrorKind::SandboxEnded`].
@@ -133,7 +138,8 @@ impl Engine {
         self.handle(caller, id)?.ask(id, |reply| Command::Run { reply }).await?
     }
 
-    /// Runs a program in a fresh sandbox of which nothing is kept. Goes on to its end if the caller goes away.
+    /// Runs a program in a fresh sandbox of which nothing is kept. Ends when the caller goes away, that is,
+    /// when the future is dropped: nobody could have the result.
     ///
     /// # Errors
     /// Those of [`Self::sandbox_create`] and [`Self::program_run`].
@@ -146,7 +152,8 @@ impl Engine {
     }
 
     /// Runs a command in a fresh sandbox of which nothing is kept; what it writes goes to `output` as it
-    /// comes, at the speed of whoever receives it. The result has no output but lines about limits.
+    /// comes, at the speed of whoever receives it. The result has no output but lines about limits. Ends as
+    /// [`Self::program_run_once`] does.
     ///
     /// # Errors
     /// Those of [`Self::sandbox_create`] and [`Self::program_run`].

@@ -33,7 +33,8 @@ pub(crate) fn serve(options: ServeOptions) -> Outcome<ExitCode> {
     log_start(options.log_json);
     let addresses = options.addresses();
     exposure_check(&options, &addresses)?;
-    let (mut settings, body_bytes_max) = (options.settings()?, options.body_bytes_max()?);
+    let mut settings = options.settings()?;
+    let api = options.api_settings(hosts(&options, &addresses))?;
     let listeners = addresses.iter().map(listen).collect::<Outcome<Vec<_>>>()?;
     let data = data_dir(&options)?;
     let server_uid = options.user_id.unwrap_or(SERVER_UID);
@@ -50,8 +51,6 @@ pub(crate) fn serve(options: ServeOptions) -> Outcome<ExitCode> {
     settings.environment = environment_base(&data);
     jail::privileges::drop_to(server_uid, server_uid).during("give up root")?;
 
-    let hosts_allowed = hosts(&options, &addresses);
-    let api = ApiSettings { body_bytes_max, hosts_allowed };
     let runtime =
         tokio::runtime::Builder::new_multi_thread().enable_all().build().during("start the runtime")?;
     runtime.block_on(serve_unprivileged(host, data, settings, api, listeners))
@@ -71,13 +70,14 @@ async fn serve_unprivileged(
     let store = Store::open(&data.database()).during("open the store")?;
     let (runtime, exits) = NativeRuntime::connect(launcher.socket, data).during("connect to the launcher")?;
     let engine = Engine::start(settings, store, Arc::new(runtime), exits).await.during("start the engine")?;
+    let per_address = api.connections_per_address;
     let router = api::router(engine, api);
     for listener in &listeners {
         if let Ok(address) = listener.local_addr() {
             tracing::info!(%address, storage = ?pool.kind, launcher = launcher.pid, "serving http://{address}");
         }
     }
-    api::serve(listeners, router, stop_signal(), SHUTDOWN_GRACE).await.during("serve")?;
+    api::serve(listeners, router, per_address, stop_signal(), SHUTDOWN_GRACE).await.during("serve")?;
     tracing::info!("stopped");
     drop(held);
     Ok(ExitCode::SUCCESS)

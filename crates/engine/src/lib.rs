@@ -22,6 +22,6 @@ pub use engine::Engine;
 pub use error::{Error, ErrorKind, Result};
 pub use log::{LogLine, LogStream};
 pub use native::NativeRuntime;
-pub use runtime::{Exited, Runtime, RuntimeError};
+pub use runtime::{Exited, Runtime, RuntimeError, RuntimeEvent};
 pub use sandbox_spec::{Caller, EndReason, LimitsSpec, ProgramSummary, Sandbox, SandboxSpec, SandboxState};
 pub use settings::Settings;

@@ -27,6 +27,8 @@ use tokio::{
     sync::{mpsc, oneshot},
 };
 
+use crate::launcher::{Started, started_receive};
+
 /// A handle to the launcher, for any number of tasks.
 #[derive(Clone, Debug)]
 pub struct LauncherClient {
@@ -78,13 +80,43 @@ pub struct Exited {
     pub stats: Stats,
 }
 
+/// Where launchers come from: the keeper's socket.
+#[derive(Debug)]
+pub struct Launchers(UnixDatagram);
+
+impl Launchers {
+    /// Takes the socket of [`crate::launcher::LauncherProcess::keeper`]. Must be called within a tokio runtime.
+    ///
+    /// # Errors
+    /// When the socket can't be registered with the runtime.
+    pub fn new(keeper: OwnedFd) -> io::Result<Self> {
+        rustix::io::ioctl_fionbio(&keeper, true)?;
+        Ok(Self(UnixDatagram::from_std(keeper.into())?))
+    }
+
+    /// Waits for the launcher that takes the place of one that died. `None` when there will be none.
+    pub async fn next(&self) -> Option<Started> {
+        let received = self.0.async_io(tokio::io::Interest::READABLE, || {
+            Ok(started_receive(&self.0).map_err(|error| error.errno)?)
+        });
+        match received.await {
+            Ok(started) => Some(started),
+            Err(error) => {
+                tracing::error!(%error, "there is no launcher any more; restart the server");
+                None
+            }
+        }
+    }
+}
+
 impl LauncherClient {
-    /// Takes the socket of [`crate::launcher::LauncherProcess`]. Must be called within a tokio runtime. The
+    /// Takes the socket of [`Started`]. Must be called within a tokio runtime. The
     /// receiver gets every unasked end of a sandbox; it closes when the launcher is gone.
     ///
     /// # Errors
     /// When the socket can't be registered with the runtime.
     pub fn connect(socket: OwnedFd) -> io::Result<(Self, mpsc::UnboundedReceiver<Exited>)> {
+        rustix::io::ioctl_fionbio(&socket, true)?;
         let shared = Arc::new(Shared {
             socket: UnixDatagram::from_std(socket.into())?,
             number_next: AtomicU64::new(1),
@@ -93,6 +125,12 @@ impl LauncherClient {
         let (exits, receiver) = mpsc::unbounded_channel();
         tokio::spawn(read(Arc::clone(&shared), exits));
         Ok((Self { shared }, receiver))
+    }
+
+    /// Whether the launcher lives, as far as is known.
+    #[must_use]
+    pub fn is_connected(&self) -> bool {
+        self.shared.waiting.lock().unwrap_or_else(PoisonError::into_inner).is_some()
     }
 
     /// Starts a sandbox.
@@ -243,7 +281,10 @@ impl LauncherClient {
             let mut control = SendAncillaryBuffer::new(&mut []);
             Ok(sendmsg(&self.shared.socket, &[IoSlice::new(&bytes)], &mut control, SendFlags::NOSIGNAL)?)
         });
-        sent.await.map_err(CallError::Gone)?;
+        if let Err(error) = sent.await {
+            self.shared.waiting.lock().unwrap_or_else(PoisonError::into_inner).take();
+            return Err(CallError::Gone(error));
+        }
         match answered.await {
             Ok((Reply::Failed { failure, .. }, _)) => Err(CallError::Failed(failure)),
             Ok(answer) => Ok(answer),

@@ -78,8 +78,6 @@ const SOCKET: u64 = 0;
 impl Launcher {
     /// Sets everything up. Runs in the launcher's own process.
     pub(super) fn new(config: LauncherConfig, socket: OwnedFd) -> Result<Self, StepError> {
-        // Ctrl-C in the operator's terminal is the server's to handle.
-        rustix::process::setsid().step(|| "start a session".to_owned())?;
         let _ = rustix::thread::set_name(c"atoll-launcher");
         groups::instance_make(&config.host.cgroups, config.instance)?;
         let uplink = Uplink::open(&config)?;

@@ -11,6 +11,7 @@ use tokio::sync::{Semaphore, mpsc, oneshot};
 
 use crate::{
     Caller, Error, ErrorKind, Result, Runtime, Sandbox, SandboxSpec, Settings,
+    keys::KnownKeys,
     log::LogLine,
     program::{CommandSpec, Job, Mode, OutputPiece, ProgramFile, ProgramResult},
     reconcile,
@@ -23,6 +24,7 @@ pub(crate) struct Inner {
     pub(crate) settings: Settings,
     pub(crate) store: Store,
     pub(crate) runtime: Arc<dyn Runtime>,
+    pub(crate) keys: KnownKeys,
     /// Permits to run.
     pub(crate) running: Arc<Semaphore>,
     /// The way to each sandbox's task. Locked for a look or a change only, never across an await.
@@ -32,7 +34,7 @@ pub(crate) struct Inner {
 /// The engine. Clones are the same engine.
 #[derive(Clone)]
 pub struct Engine {
-    inner: Arc<Inner>,
+    pub(crate) inner: Arc<Inner>,
 }
 
 impl Engine {
@@ -50,6 +52,7 @@ impl Engine {
         let records = reconcile::reconcile(&store, runtime.as_ref(), &settings).await?;
         let inner = Arc::new(Inner {
             running: Arc::new(Semaphore::new(settings.running_max)),
+            keys: KnownKeys::read(&store).await?,
             settings,
             store,
             runtime,

@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use axum::Router;
+use axum::{Extension, Router};
 use hyper::{
     Request,
     body::Incoming,
@@ -27,7 +27,7 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-use crate::peer::Peer;
+use crate::peer::{Listener, Peer};
 
 /// How long a connection may take to send a request's head, which is also how long it may stay idle.
 const HEAD_READ_MAX: Duration = Duration::from_secs(60);
@@ -98,6 +98,8 @@ async fn accept_loop(
     permits: Arc<Semaphore>,
     stopping: watch::Receiver<()>,
 ) {
+    let is_loopback = listener.local_addr().is_ok_and(|address| address.ip().is_loopback());
+    let router = router.layer(Extension(Listener { is_loopback }));
     while let Ok(permit) = Arc::clone(&permits).acquire_owned().await {
         match listener.accept().await {
             Ok((stream, peer)) => {

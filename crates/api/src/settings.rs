@@ -9,10 +9,12 @@ pub struct ApiSettings {
     /// Names that this server is called by in a `Host` header besides the loopback ones: `atoll.example.org`
     /// for any port, `10.0.0.5:8080` for one port only.
     pub hosts_allowed: Vec<String>,
+    /// Be open to all on every listener, not only on loopback ones, as long as there never was a key.
+    pub insecure_no_auth: bool,
 }
 
 impl Default for ApiSettings {
     fn default() -> Self {
-        Self { body_bytes_max: 64 << 20, hosts_allowed: Vec::new() }
+        Self { body_bytes_max: 64 << 20, hosts_allowed: Vec::new(), insecure_no_auth: false }
     }
 }

@@ -14,17 +14,17 @@ pub struct KeyTable {
     /// Those that count, by the first bytes of their hashes.
     keys: HashMap<[u8; 8], Vec<(Hash, Arc<Key>)>>,
     ever: bool,
-    admins: bool,
+    admin_ever: bool,
 }
 
 type Hash = [u8; 32];
 
 impl KeyTable {
     pub(super) fn of(records: Vec<KeyRecord>) -> Self {
-        let mut table = Self { ever: !records.is_empty(), ..Self::default() };
+        let admin_ever = records.iter().any(|record| record.key.admin);
+        let mut table = Self { ever: !records.is_empty(), admin_ever, ..Self::default() };
         for record in records.into_iter().filter(|record| record.revoked_at.is_none()) {
             let hash = record.key.hash;
-            table.admins |= record.key.admin;
             table.keys.entry(bucket_of(&hash)).or_default().push((hash, Arc::new(Key::of(record))));
         }
         table
@@ -53,10 +53,10 @@ impl KeyTable {
         !self.keys.is_empty()
     }
 
-    /// Whether there is an administrator's key that counts.
+    /// Whether there ever was an administrator's key.
     #[must_use]
-    pub fn has_an_admin_key(&self) -> bool {
-        self.admins
+    pub fn has_ever_had_an_admin_key(&self) -> bool {
+        self.admin_ever
     }
 }
 

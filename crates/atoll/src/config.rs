@@ -29,7 +29,7 @@ pub(crate) struct ServeOptions {
     #[arg(long, env = "ATOLL_CONFIG", value_name = "FILE")]
     #[serde(skip)]
     pub(crate) config: Option<PathBuf>,
-    /// Listen beyond loopback although everybody who reaches the address can run code
+    /// Listen beyond loopback without keys, although everybody who reaches the address can run code
     #[arg(long, env = "ATOLL_INSECURE_NO_AUTH", value_parser = FalseyValueParser::new())]
     pub(crate) insecure_no_auth: bool,
     /// Names that clients call this server by, besides its addresses

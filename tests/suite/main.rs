@@ -11,6 +11,7 @@ mod concurrency;
 mod dependencies;
 mod documented_examples;
 mod isolation;
+mod keys;
 mod languages;
 mod leftovers;
 mod lifecycle;

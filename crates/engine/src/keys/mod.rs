@@ -20,8 +20,7 @@ use crate::{Caller, Error, ErrorKind, Result};
 
 /// A server that runs has taken note of a change that another process made after this time.
 pub const NOTICED_WITHIN: Duration = Duration::from_millis(250);
-/// Keys that count at once. Each is compared with on every request that shares its first bytes, and all are
-/// held in memory.
+/// Keys that count at once: all are held in memory, and on a loopback listener anybody may make the first ones.
 const KEYS_MAX: usize = 10_000;
 const NAME_BYTES_MAX: usize = 100;
 

@@ -12,6 +12,7 @@ mod concurrency;
 mod dependencies;
 mod documented_examples;
 mod isolation;
+mod keys;
 mod languages;
 mod leftovers;
 mod lifecycle;

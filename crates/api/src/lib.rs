@@ -4,6 +4,7 @@
 //! of [`engine::Engine`] and results into responses. One dialect never names another.
 
 mod access_log;
+mod auth;
 mod budget;
 mod caller;
 mod dialects;
@@ -29,19 +30,21 @@ use axum::{Router, middleware};
 use engine::Engine;
 use utoipa_axum::router::OpenApiRouter;
 
-use crate::{budget::Budget, openapi::ServedDocument, state::ApiState};
+use crate::{auth::Gate, budget::Budget, openapi::ServedDocument, state::ApiState};
 pub use crate::{
     server::{ServeError, serve},
     settings::ApiSettings,
 };
 
 /// The whole API over `engine`: every dialect, `/health`, `/openapi.json`, and around them the request id,
-/// the access log, the check against foreign web pages and the bound on memory.
+/// the access log, the check against foreign web pages, the question who asks, and the bound on memory.
 pub fn router(engine: Engine, settings: ApiSettings) -> Router {
     let settings = Arc::new(settings);
     let (router, document) = routes().split_for_parts();
     let document = ServedDocument::new(&document);
-    edge(router.with_state(ApiState { engine, settings: Arc::clone(&settings), document }), settings)
+    let gate = Arc::new(Gate::new(engine.clone(), settings.insecure_no_auth));
+    let router = router.with_state(ApiState { engine, settings: Arc::clone(&settings), document });
+    edge(router.layer(middleware::from_fn_with_state(gate, auth::identify)), settings)
 }
 
 /// Every route and its description. A route gets in here through `routes!` only: what is served is
@@ -51,6 +54,7 @@ fn routes() -> OpenApiRouter<ApiState> {
         .merge(health::routes())
         .merge(openapi::routes())
         .merge(dialects::sandbox_service::routes())
+        .merge(dialects::vms::routes())
 }
 
 /// Puts around `router` what every request passes, outermost last.

@@ -13,7 +13,7 @@ use std::{
     time::Duration,
 };
 
-use axum::Router;
+use axum::{Extension, Router};
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::{Semaphore, watch},
@@ -22,6 +22,7 @@ use tokio::{
 };
 
 use self::{addresses::Addresses, connection::connection_serve};
+use crate::peer::Listener;
 
 /// Connections at once, over all listeners. Further ones wait in the kernel's queue: running sandboxes need
 /// file descriptors too.
@@ -96,6 +97,8 @@ async fn accept_loop(
     addresses: Arc<Addresses>,
     stopping: watch::Receiver<()>,
 ) {
+    let is_loopback = listener.local_addr().is_ok_and(|address| address.ip().is_loopback());
+    let router = router.layer(Extension(Listener { is_loopback }));
     while let Ok(permit) = Arc::clone(&permits).acquire_owned().await {
         match listener.accept().await {
             Ok((stream, peer)) => {

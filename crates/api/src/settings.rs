@@ -13,6 +13,8 @@ pub struct ApiSettings {
     /// Names that this server is called by in a `Host` header besides the loopback ones: `atoll.example.org`
     /// for any port, `10.0.0.5:8080` for one port only.
     pub hosts_allowed: Vec<String>,
+    /// Be open to all on every listener, not only on loopback ones, as long as there never was a key.
+    pub insecure_no_auth: bool,
 }
 
 impl Default for ApiSettings {
@@ -22,6 +24,7 @@ impl Default for ApiSettings {
             body_memory_bytes: 512 << 20,
             connections_per_address: 1024,
             hosts_allowed: Vec::new(),
+            insecure_no_auth: false,
         }
     }
 }

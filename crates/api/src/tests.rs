@@ -1,6 +1,7 @@
 //! What every request passes, tried on a small router.
 
 mod document;
+mod keys;
 mod logs;
 
 use std::collections::BTreeMap;

@@ -30,7 +30,7 @@ pub(crate) struct ServeOptions {
     #[arg(long, env = "ATOLL_CONFIG", value_name = "FILE")]
     #[serde(skip)]
     pub(crate) config: Option<PathBuf>,
-    /// Listen beyond loopback although everybody who reaches the address can run code
+    /// Listen beyond loopback without keys, although everybody who reaches the address can run code
     #[arg(long, env = "ATOLL_INSECURE_NO_AUTH", value_parser = FalseyValueParser::new())]
     pub(crate) insecure_no_auth: bool,
     /// Names that clients call this server by, besides its addresses
@@ -206,7 +206,13 @@ impl ServeOptions {
         if connections_per_address == 0 {
             return Err(Failure::new("connections_per_address: must be at least 1"));
         }
-        Ok(ApiSettings { body_bytes_max, body_memory_bytes, connections_per_address, hosts_allowed })
+        Ok(ApiSettings {
+            body_bytes_max,
+            body_memory_bytes,
+            connections_per_address,
+            hosts_allowed,
+            insecure_no_auth: self.insecure_no_auth,
+        })
     }
 
     /// The size of a new storage file.

@@ -2,16 +2,24 @@
 
 use serde_json::Value;
 
-use crate::failure::{During, Failure, Outcome};
+use crate::{
+    cli::ServerAccess,
+    failure::{During, Failure, Outcome},
+};
 
 /// Sends a request and returns the JSON of the answer; `Null` for one without a body.
-pub(crate) fn request(method: &str, server: &str, path: &str) -> Outcome<Value> {
+pub(crate) fn request(method: &str, server: &ServerAccess, path: &str) -> Outcome<Value> {
+    let ServerAccess { url: server, key } = server;
     let url = format!("{}{path}", server.trim_end_matches('/'));
     let agent = ureq::Agent::config_builder().http_status_as_error(false).build().new_agent();
-    let sent = match method {
-        "DELETE" => agent.delete(&url).call(),
-        _ => agent.get(&url).call(),
+    let mut request = match method {
+        "DELETE" => agent.delete(&url),
+        _ => agent.get(&url),
     };
+    if let Some(key) = key {
+        request = request.header("x-api-key", key);
+    }
+    let sent = request.call();
     let mut answer = sent
         .during(&format!("reach the server at {server}"))
         .map_err(|failure| failure.hint("is it running? start one with `atoll serve`, or say --server"))?;
@@ -23,5 +31,9 @@ pub(crate) fn request(method: &str, server: &str, path: &str) -> Outcome<Value> 
         return Ok(body);
     }
     let said = body.get("error").and_then(Value::as_str).unwrap_or(&text);
-    Err(Failure::new(format!("the server answered {status}: {said}")))
+    let failure = Failure::new(format!("the server answered {status}: {said}"));
+    Err(match (status.as_u16(), key) {
+        (401, None) => failure.hint("set ATOLL_KEY, or say --key; root makes one with `atoll keys create`"),
+        _ => failure,
+    })
 }

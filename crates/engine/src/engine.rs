@@ -11,10 +11,11 @@ use tokio::sync::{Semaphore, mpsc, oneshot};
 
 use crate::{
     Caller, Error, ErrorKind, Result, Runtime, Sandbox, SandboxSpec, Settings,
+    keys::KnownKeys,
     log::LogLine,
     program::{CommandSpec, Job, Mode, OutputPiece, ProgramFile, ProgramResult},
     reconcile,
-    runtime::Exited,
+    runtime::RuntimeEvent,
     sandbox::{Admitted, Command, Handle, Task, admit, event, task_start, view_of},
 };
 
@@ -23,6 +24,7 @@ pub(crate) struct Inner {
     pub(crate) settings: Settings,
     pub(crate) store: Store,
     pub(crate) runtime: Arc<dyn Runtime>,
+    pub(crate) keys: KnownKeys,
     /// Permits to run.
     pub(crate) running: Arc<Semaphore>,
     /// The way to each sandbox's task. Locked for a look or a change only, never across an await.
@@ -32,7 +34,7 @@ pub(crate) struct Inner {
 /// The engine. Clones are the same engine.
 #[derive(Clone)]
 pub struct Engine {
-    inner: Arc<Inner>,
+    pub(crate) inner: Arc<Inner>,
 }
 
 impl Engine {
@@ -45,11 +47,12 @@ impl Engine {
         settings: Settings,
         store: Store,
         runtime: Arc<dyn Runtime>,
-        exits: mpsc::UnboundedReceiver<Exited>,
+        events: mpsc::UnboundedReceiver<RuntimeEvent>,
     ) -> Result<Self> {
         let records = reconcile::reconcile(&store, runtime.as_ref(), &settings).await?;
         let inner = Arc::new(Inner {
             running: Arc::new(Semaphore::new(settings.running_max)),
+            keys: KnownKeys::read(&store).await?,
             settings,
             store,
             runtime,
@@ -60,7 +63,7 @@ impl Engine {
             let handle = task_start(Task { engine, record, job: None });
             inner.registry_insert(id, handle);
         }
-        tokio::spawn(exits_pass(Arc::clone(&inner), exits));
+        tokio::spawn(events_pass(Arc::clone(&inner), events));
         Ok(Self { inner })
     }
 
@@ -277,7 +280,7 @@ impl Inner {
 const PROGRAM_BYTES_SMALL: usize = 64 << 10;
 
 /// Hands ends of sandboxes to their tasks.
-async fn exits_pass(engine: Arc<Inner>, mut exits: mpsc::UnboundedReceiver<Exited>) {
+async fn exits_pass(engine: Arc<Inner>, mut events: mpsc::UnboundedReceiver<RuntimeEvent>) {
     while let Some(exit) = exits.recv().await {
         tracing::debug!(sandbox = %exit.sandbox, stats = ?exit.stats, "the sandbox ended by itself");
         if let Some(handle) = engine.registry().get(&exit.sandbox) {

@@ -9,6 +9,7 @@
 mod agent;
 mod engine;
 mod error;
+pub mod keys;
 mod log;
 mod native;
 pub mod program;
@@ -20,6 +21,7 @@ mod settings;
 
 pub use engine::Engine;
 pub use error::{Error, ErrorKind, Result};
+pub use keys::{Key, KeySecret, KeyTable};
 pub use log::{LogLine, LogStream};
 pub use native::NativeRuntime;
 pub use runtime::{Exited, Runtime, RuntimeError, RuntimeEvent};

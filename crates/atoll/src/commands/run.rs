@@ -132,7 +132,7 @@ async fn run_unprivileged(
         eprintln!("atoll: {note}");
     }
     let store = Store::open(&data.database()).during("open the store")?;
-    let (runtime, exits) = NativeRuntime::connect(launcher.socket, data).during("connect to the launcher")?;
+    let (runtime, exits) = NativeRuntime::connect(launcher, data).during("connect to the launcher")?;
     let engine = Engine::start(settings, store, Arc::new(runtime), exits).await.during("start the engine")?;
     let network = match options.net {
         NetOption::None => NetworkMode::None,

@@ -280,8 +280,9 @@ impl Inner {
 const PROGRAM_BYTES_SMALL: usize = 64 << 10;
 
 /// Hands ends of sandboxes to their tasks.
-async fn exits_pass(engine: Arc<Inner>, mut events: mpsc::UnboundedReceiver<RuntimeEvent>) {
-    while let Some(exit) = exits.recv().await {
+async fn events_pass(engine: Arc<Inner>, mut events: mpsc::UnboundedReceiver<RuntimeEvent>) {
+    while let Some(event) = events.recv().await {
+        let RuntimeEvent::Exited(exit) = event else { continue };
         tracing::debug!(sandbox = %exit.sandbox, stats = ?exit.stats, "the sandbox ended by itself");
         if let Some(handle) = engine.registry().get(&exit.sandbox) {
             let _ = handle.commands.send(Command::Exited);

@@ -42,6 +42,7 @@ pub(crate) fn admit(caller: &Caller, spec: SandboxSpec, settings: &Settings) -> 
     let summary = program.as_ref().map(ProgramSummary::of);
     let record = SandboxRecord {
         id: SandboxId::random(),
+        number: None,
         owner: caller.owner.clone(),
         dialect: spec.dialect.to_owned(),
         name: None,
@@ -59,6 +60,7 @@ pub(crate) fn admit(caller: &Caller, spec: SandboxSpec, settings: &Settings) -> 
         program: summary.map(serde_json::to_value).transpose().map_err(Error::internal)?,
         last_result: None,
         ephemeral: false,
+        pending: None,
     };
     Ok(Admitted { record, program })
 }

@@ -62,6 +62,18 @@ impl Store {
         .await
     }
 
+    /// How many snapshots a sandbox has.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the database fails.
+    pub async fn snapshot_count(&self, sandbox: SandboxId) -> Result<u64, StoreError> {
+        self.query("snapshot_count", move |connection| {
+            let sql = "SELECT count(*) FROM snapshots WHERE sandbox_id = ?1";
+            Ok(connection.prepare_cached(sql)?.query_row([Id(sandbox)], |row| row.get(0))?)
+        })
+        .await
+    }
+
     /// Everybody's snapshots, or one owner's, in the order in which they were taken.
     ///
     /// # Errors

@@ -3,7 +3,7 @@
 use std::{io::Write, path::Path, process::ExitCode, sync::Arc};
 
 use engine::{
-    Caller, Engine, LimitsSpec, LogStream, NativeRuntime, SandboxSpec, Settings,
+    Caller, Engine, Lease, LimitsSpec, LogStream, NativeRuntime, SandboxSpec, Settings,
     program::{CommandSpec, Language, Mode, OutputPiece, Program, ProgramResult},
 };
 use protocol::{HostPath, agent::ExitStatus, launcher::NetworkMode};
@@ -144,7 +144,8 @@ async fn run_unprivileged(
         limits: LimitsSpec { memory_bytes: Some(options.memory), ..LimitsSpec::default() },
         env: options.env.clone(),
         metadata: std::collections::BTreeMap::new(),
-        lease: None,
+        name: None,
+        lease: Lease::Configured,
         program: None,
     };
     let (output, pieces) = mpsc::channel(OUTPUT_PIECES);

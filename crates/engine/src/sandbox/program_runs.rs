@@ -79,7 +79,7 @@ impl State {
         let run = Run {
             runtime: Arc::clone(&engine.runtime),
             sandbox: record.id,
-            launch: launch.then(|| LaunchSpec {
+            launch: launch.then_some(LaunchSpec {
                 sandbox: record.id,
                 image: ImageName::Host,
                 limits: record.limits,

@@ -22,4 +22,5 @@ mod one_shot;
 mod persistent;
 mod privileges;
 mod recovery;
+mod snapshots;
 mod storage;

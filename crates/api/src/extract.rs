@@ -7,7 +7,7 @@ use axum::{
     extract::{FromRef, FromRequest, FromRequestParts, Path, Query, Request},
     http::{HeaderMap, header, request::Parts},
 };
-use protocol::SandboxId;
+use protocol::{SandboxId, SnapshotId};
 use serde::de::DeserializeOwned;
 
 use crate::{limits::body_read, reject::Rejection, settings::ApiSettings};
@@ -75,6 +75,25 @@ impl<S: Send + Sync> FromRequestParts<S> for IdPath {
                 SandboxId::from_str(&text).map(Self).map_err(|_| Rejection::SandboxUnknown(text))
             }
             Err(_) => Err(Rejection::RouteUnknown(parts.uri.path().to_owned())),
+        }
+    }
+}
+
+/// The ids of a sandbox and of a snapshot in the path. A text that is no id is an id that nothing has: 404.
+pub(crate) struct SnapshotPath(pub(crate) SandboxId, pub(crate) SnapshotId);
+
+impl<S: Send + Sync> FromRequestParts<S> for SnapshotPath {
+    type Rejection = Rejection;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Rejection> {
+        let Ok(Path((sandbox, snapshot))) = Path::<(String, String)>::from_request_parts(parts, state).await
+        else {
+            return Err(Rejection::RouteUnknown(parts.uri.path().to_owned()));
+        };
+        let id = SandboxId::from_str(&sandbox).map_err(|_| Rejection::SandboxUnknown(sandbox))?;
+        match SnapshotId::from_str(&snapshot) {
+            Ok(snapshot) => Ok(Self(id, snapshot)),
+            Err(_) => Err(Rejection::SnapshotUnknown),
         }
     }
 }

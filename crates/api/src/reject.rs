@@ -71,6 +71,9 @@ pub(crate) enum Rejection {
     /// The path's id is none, so nothing can have it.
     #[error("Sandbox {0} not found")]
     SandboxUnknown(String),
+    /// The path's id of a snapshot is none.
+    #[error("Snapshot not found")]
+    SnapshotUnknown,
     /// No route has this path.
     #[error("there is no {0}; see /openapi.json")]
     RouteUnknown(String),
@@ -101,7 +104,7 @@ impl Rejection {
             | Self::Query(_)
             | Self::Field { .. } => StatusCode::BAD_REQUEST,
             Self::Host(_) | Self::Origin(_) => StatusCode::FORBIDDEN,
-            Self::SandboxUnknown(_) | Self::RouteUnknown(_) => StatusCode::NOT_FOUND,
+            Self::SandboxUnknown(_) | Self::SnapshotUnknown | Self::RouteUnknown(_) => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed(_) => StatusCode::METHOD_NOT_ALLOWED,
             Self::BodyTimedOut => StatusCode::REQUEST_TIMEOUT,
             Self::BodyTooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,

@@ -9,6 +9,7 @@
 mod agent;
 mod engine;
 mod error;
+mod events;
 pub mod keys;
 mod live_sandboxes;
 mod log;
@@ -23,6 +24,7 @@ mod snapshot;
 
 pub use engine::Engine;
 pub use error::{Error, ErrorKind, Result};
+pub use events::{Event, EventQuery};
 pub use keys::{Key, KeySecret, KeyTable};
 pub use log::{LogLine, LogStream};
 pub use native::NativeRuntime;

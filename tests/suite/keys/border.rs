@@ -23,10 +23,15 @@ fn every_operation_on_another_keys_sandbox_finds_none() {
     let (owner, other) = (server.key_create(&[]), server.key_create(&[]));
     let (owner, other) = (server.with_key(&owner), server.with_key(&other));
     let id = owner.create(&json!({"runtime": "bash", "code": "cat f; echo ran"}));
+    assert_eq!(owner.run(&id).exit_code, 0);
+    let taken = owner.post(&format!("/admin/api/sandboxes/{id}/snapshots"), &json!({})).json();
+    let snapshot = taken["id"].as_str().unwrap().to_owned();
     let unknown = "6b4bdac1-7a5c-4c1b-8e7a-1f6f1f4a2c11";
     for (method, path) in operations {
-        let body =
-            (method != "GET" && method != "DELETE").then_some(br#"[{"path":"f","content":"x"}]"#.as_slice());
+        let body: &[u8] =
+            if path.ends_with("/files") { br#"[{"path":"f","content":"x"}]"# } else { br#"{"count":1}"# };
+        let body = (method != "GET" && method != "DELETE").then_some(body);
+        let path = path.replace("{snapshot}", &snapshot);
         let ask = |id: &str| other.send(&method, &path.replace("{id}", id), body).unwrap();
         let text = ask(&id).error(404);
         assert_eq!(

@@ -7,10 +7,12 @@
 mod convert;
 mod env_value;
 mod error;
+mod events;
 mod execute;
 mod files;
 mod logs;
 mod sandboxes;
+mod snapshots;
 mod types;
 
 use utoipa_axum::{router::OpenApiRouter, routes};
@@ -42,6 +44,16 @@ pub(crate) fn routes() -> OpenApiRouter<ApiState> {
         // /execute
         .routes(routes!(execute::program_run_once))
         // /admin/api/sandboxes/{id}/logs
-        .routes(routes!(logs::log_tail));
+        .routes(routes!(logs::log_tail))
+        // /admin/api/events
+        .routes(routes!(events::event_list))
+        // /admin/api/sandboxes/{id}/snapshots
+        .routes(routes!(snapshots::snapshot_create, snapshots::snapshot_list))
+        // /admin/api/sandboxes/{id}/snapshots/{snapshot}
+        .routes(routes!(snapshots::snapshot_delete))
+        // /admin/api/sandboxes/{id}/snapshots/{snapshot}/restore
+        .routes(routes!(snapshots::snapshot_restore))
+        // /admin/api/sandboxes/{id}/fork
+        .routes(routes!(snapshots::sandbox_fork));
     guarded(router, &KEY)
 }

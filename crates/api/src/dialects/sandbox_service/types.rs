@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use protocol::SandboxId;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
+use uuid::Uuid;
 
 use super::env_value::EnvValue;
 use crate::{timestamps::WireTimestamp, words::words};
@@ -237,4 +238,63 @@ pub(super) struct LogLineBody {
     pub(super) message: String,
     #[schema(value_type = Uuid)]
     pub(super) sandbox_id: SandboxId,
+}
+
+/// A snapshot to take.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(expecting = "a JSON object")]
+pub(super) struct SnapshotRequest {
+    /// Unique among the sandbox's; made from the time when missing.
+    pub(super) name: Option<String>,
+    /// What it is for.
+    pub(super) note: Option<String>,
+}
+
+/// A snapshot of a sandbox's files.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct SnapshotBody {
+    pub(super) id: Uuid,
+    #[schema(value_type = Uuid)]
+    pub(super) sandbox_id: SandboxId,
+    pub(super) name: String,
+    pub(super) note: Option<String>,
+    pub(super) created_at: WireTimestamp,
+}
+
+/// How many sandboxes to make from one.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(expecting = "a JSON object")]
+pub(super) struct ForkRequest {
+    /// One when missing.
+    #[schema(minimum = 1, maximum = 1000)]
+    pub(super) count: Option<usize>,
+}
+
+/// Which events to return.
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(super) struct EventQuery {
+    /// How many at most; 100 when missing.
+    #[param(minimum = 1, maximum = 1000)]
+    pub(super) limit: Option<u32>,
+    /// Only those before this `seq`: the next page.
+    pub(super) before: Option<u64>,
+    /// Only this sandbox's.
+    pub(super) sandbox: Option<Uuid>,
+}
+
+/// Something that happened.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct EventBody {
+    /// Its place in the trail; later events have higher numbers.
+    pub(super) seq: u64,
+    pub(super) timestamp: WireTimestamp,
+    #[schema(example = "sandbox.created")]
+    pub(super) kind: String,
+    /// Who did it: a key, or what of the server; empty for nobody in particular.
+    #[schema(example = "key:7")]
+    pub(super) actor: String,
+    pub(super) sandbox_id: Option<Uuid>,
+    /// What else there is to say: why a sandbox ended, say.
+    pub(super) detail: serde_json::Value,
 }

@@ -6,12 +6,14 @@ mod base_url;
 mod env;
 mod files;
 mod request;
+mod snapshots;
 
 pub(super) use self::{
     answer::{log_line_body, run_body, sandbox_body},
     base_url::BaseUrl,
     files::program_files,
     request::{Bounds, sandbox_spec, sandbox_spec_once},
+    snapshots::{event_body, event_query, snapshot_body, snapshot_spec},
 };
 
 /// The text of an engine's complaint about a field, with the field's wire name in place of the engine's.

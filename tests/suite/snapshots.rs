@@ -1,0 +1,164 @@
+//! Snapshots of sandboxes' files, restore and fork, and the trail of it all.
+
+use blackbox::{Server, deadline::wait_until};
+use serde_json::{Value, json};
+
+fn snapshots_of(id: &str) -> String {
+    format!("/admin/api/sandboxes/{id}/snapshots")
+}
+
+#[track_caller]
+fn taken(server: &Server, id: &str, name: &str) -> String {
+    let answer = server.post(&snapshots_of(id), &json!({"name": name}));
+    assert_eq!(answer.status, 201, "{}", answer.text);
+    let body = answer.json();
+    assert_eq!((body["name"].as_str(), body["sandbox_id"].as_str()), (Some(name), Some(id)), "{body}");
+    body["id"].as_str().unwrap().to_owned()
+}
+
+#[track_caller]
+fn restore(server: &Server, id: &str, snapshot: &str) {
+    let answer = server.post_empty(&format!("{}/{snapshot}/restore", snapshots_of(id)));
+    assert_eq!(answer.status, 204, "{}", answer.text);
+}
+
+/// A sandbox whose program adds a line to a file and shows it.
+fn counting(server: &Server) -> String {
+    server.create(&json!({"runtime": "bash", "code": "echo line >> lines; cat lines"}))
+}
+
+#[test]
+fn a_restore_brings_back_what_was_there() {
+    let server = Server::start();
+    let id = counting(&server);
+    assert_eq!(server.run(&id).output(), "line\n");
+    let first = taken(&server, &id, "first");
+    assert_eq!(server.run(&id).output(), "line\nline\n");
+    let second = taken(&server, &id, "second");
+    restore(&server, &id, &first);
+    assert_eq!(server.run(&id).output(), "line\nline\n");
+    restore(&server, &id, &first);
+    restore(&server, &id, &second);
+    assert_eq!(server.run(&id).output(), "line\nline\nline\n");
+    let names: Vec<_> =
+        server.get(&snapshots_of(&id)).ok().as_array().unwrap().iter().map(|it| it["name"].clone()).collect();
+    assert_eq!(names, ["first", "second"], "a restore keeps both");
+}
+
+#[test]
+fn wrong_requests_about_snapshots_are_refused() {
+    let server = Server::start();
+    let (id, other) = (counting(&server), counting(&server));
+    let path = snapshots_of(&id);
+    let none_yet = server.post(&path, &json!({})).error(409);
+    assert!(none_yet.contains("no files yet"), "{none_yet}");
+    let _ = server.run(&id);
+    for name in ["", "a/b", "../x", "a b"] {
+        assert!(server.post(&path, &json!({"name": name})).error(400).starts_with("name: "), "{name:?}");
+    }
+    let first = taken(&server, &id, "first");
+    assert!(server.post(&path, &json!({"name": "first"})).error(409).contains("first"));
+    assert_eq!(server.get(&path).ok().as_array().unwrap().len(), 1, "what was refused left nothing");
+    let unknown = "6b4bdac1-7a5c-4c1b-8e7a-1f6f1f4a2c11";
+    let _ = server.get(&snapshots_of(unknown)).error(404);
+    for (sandbox, snapshot) in [(id.as_str(), unknown), (id.as_str(), "x"), (other.as_str(), first.as_str())]
+    {
+        let one = format!("{}/{snapshot}", snapshots_of(sandbox));
+        let _ = server.post_empty(&format!("{one}/restore")).error(404);
+        let _ = server.delete(&one).error(404);
+    }
+    for count in [json!(0), json!(1001), json!(-1), json!("2")] {
+        let fork = server.post(&format!("/admin/api/sandboxes/{id}/fork"), &json!({"count": count}));
+        assert!(fork.error(400).starts_with("count: "), "{count}");
+    }
+}
+
+#[test]
+fn a_restore_while_the_program_runs_is_refused_and_a_snapshot_is_not() {
+    let server = Server::start();
+    let code = "echo 1 > f; sleep 1000";
+    let id = server.create(&json!({"runtime": "bash", "code": code, "mode": "persistent"}));
+    assert!(server.run(&id).is_running);
+    let snapshot = taken(&server, &id, "live");
+    let refused = server.post_empty(&format!("{}/{snapshot}/restore", snapshots_of(&id))).error(409);
+    assert!(refused.contains("runs"), "{refused}");
+    assert_eq!(server.status(&id), "running");
+}
+
+#[test]
+fn forks_have_the_files_of_their_origin_and_go_their_own_way() {
+    let server = Server::start();
+    let before = server.traces_at_rest();
+    let id = counting(&server);
+    assert_eq!(server.run(&id).output(), "line\n");
+    let answer = server.post(&format!("/admin/api/sandboxes/{id}/fork"), &json!({"count": 5}));
+    assert_eq!(answer.status, 201, "{}", answer.text);
+    let forks: Vec<String> =
+        answer.json().as_array().unwrap().iter().map(|it| it["id"].as_str().unwrap().to_owned()).collect();
+    assert_eq!(forks.len(), 5);
+    for fork in &forks {
+        assert_eq!(server.status(fork), "running");
+        let _ = taken(&server, fork, "own");
+    }
+    assert_eq!(server.run(&id).output(), "line\nline\n", "the origin goes on");
+    let storage = server.data().join("storage");
+    for fork in &forks {
+        let lines =
+            std::fs::read_to_string(storage.join(format!("sandboxes/{fork}/root/upper/sandbox/lines")));
+        assert_eq!(lines.unwrap(), "line\n");
+    }
+    for id in forks.iter().chain([&id]) {
+        server.remove(id);
+    }
+    assert_eq!(std::fs::read_dir(storage.join("snapshots")).unwrap().count(), 0, "theirs went with them");
+    server.nothing_left(&before);
+}
+
+#[test]
+fn snapshots_outlive_a_crash_and_nothing_else_does() {
+    let mut server = Server::start();
+    let id = counting(&server);
+    let _ = server.run(&id);
+    let first = taken(&server, &id, "first");
+    let _ = server.run(&id);
+    server.kill();
+    // As if the server had died between the snapshot and its record.
+    let ghost = "0b4bdac1-7a5c-4c1b-8e7a-1f6f1f4a2c11";
+    let folder = server.data().join("storage/snapshots");
+    let made = std::process::Command::new("btrfs")
+        .args(["subvolume", "snapshot", "-r"])
+        .args([server.data().join(format!("storage/sandboxes/{id}")), folder.join(ghost)])
+        .output()
+        .unwrap();
+    assert!(made.status.success(), "{made:?}");
+    server.start_again();
+    wait_until("the ghost is gone", || std::fs::read_dir(&folder).unwrap().count() == 1);
+    restore(&server, &id, &first);
+    assert_eq!(server.run(&id).output(), "line\nline\n");
+    let gone = server.delete(&format!("{}/{first}", snapshots_of(&id)));
+    assert_eq!((gone.status, std::fs::read_dir(&folder).unwrap().count()), (204, 0));
+}
+
+#[test]
+fn the_trail_tells_what_happened_to_whom_and_who_did_it() {
+    let server = Server::start();
+    let key = server.key_create(&[]);
+    let admin = server.with_key(&server.key_create(&["--admin"]));
+    let client = server.with_key(&key);
+    let id = client.create(&json!({"runtime": "bash", "code": "exit 3"}));
+    let _ = client.run(&id);
+    let kinds = |events: &Value| -> Vec<String> {
+        events.as_array().unwrap().iter().map(|event| event["kind"].as_str().unwrap().to_owned()).collect()
+    };
+    let own = client.get(&format!("/admin/api/events?sandbox={id}")).ok();
+    assert_eq!(kinds(&own), ["sandbox.ended", "sandbox.launched", "sandbox.created"]);
+    assert_eq!((own[0]["detail"]["code"].as_i64(), own[2]["actor"].as_str()), (Some(3), Some("key:1")));
+    client.remove(&id);
+    let all = admin.get("/admin/api/events?limit=2").ok();
+    assert_eq!(kinds(&all)[0], "sandbox.deleted");
+    let next = admin.get(&format!("/admin/api/events?before={}", all[1]["seq"])).ok();
+    assert!(next[0]["seq"].as_u64() < all[1]["seq"].as_u64(), "{next}");
+    assert!(client.get("/admin/api/events").error(400).starts_with("sandbox: "));
+    let _ = client.get("/admin/api/events?sandbox=6b4bdac1-7a5c-4c1b-8e7a-1f6f1f4a2c11").error(404);
+    assert!(admin.get("/admin/api/events?limit=0").error(400).starts_with("limit: "));
+}

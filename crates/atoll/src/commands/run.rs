@@ -6,6 +6,7 @@ use engine::{
     Caller, Engine, LimitsSpec, LogStream, NativeRuntime, SandboxSpec, Settings,
     program::{CommandSpec, Language, Mode, OutputPiece, Program, ProgramResult},
 };
+use jail::launcher::AtServerEnd;
 use protocol::{HostPath, agent::ExitStatus, launcher::NetworkMode};
 use storage::{
     environment::environment_base,
@@ -114,6 +115,8 @@ fn prepare(options: &RunOptions) -> Outcome<(DataDir, Host)> {
             storage_bytes: Some(STORAGE_BYTES),
             dns: Vec::new(),
             network_allow: networks,
+            at_server_end: AtServerEnd::EndSandboxes,
+            prepare_ahead: false,
         })?;
         return Ok((data, host));
     }

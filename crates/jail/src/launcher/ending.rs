@@ -166,6 +166,27 @@ impl Launcher {
         let _ = waitid(WaitId::PidFd(running.pidfd.as_fd()), WaitIdOptions::EXITED);
     }
 
+    /// Ends one that runs, and leaves nothing of it.
+    pub(super) fn end_whole(&mut self, sandbox: SandboxId) {
+        let Some(running) = self.running.remove(&sandbox) else { return };
+        self.end_now(&running);
+        self.leftovers_remove(sandbox, &running.cgroup);
+        self.report_error(self.layers.remove(sandbox));
+        self.slot_release(&running);
+    }
+
+    /// Ends every sandbox, and leaves nothing of any; of those that had ended, their layers are left to remove.
+    pub(super) fn all_end(&mut self) {
+        let running: Vec<SandboxId> = self.running.keys().copied().collect();
+        for sandbox in running {
+            self.end_whole(sandbox);
+        }
+        match self.layers.list() {
+            Ok(layers) => layers.into_iter().for_each(|layer| self.report_error(self.layers.remove(layer))),
+            Err(error) => self.report_error(Err(error)),
+        }
+    }
+
     /// Removes groups and sockets. What can't be removed is told, not hidden: the next start tries again.
     pub(super) fn leftovers_remove(&self, sandbox: SandboxId, cgroup: &CgroupPlan) {
         self.report_error(groups::remove(cgroup));

@@ -50,6 +50,19 @@ pub struct LauncherConfig {
     pub network: Option<NetworkConfig>,
     /// The agent, a static program.
     pub agent: &'static [u8],
+    /// What becomes of the sandboxes when the server goes, whichever way it goes.
+    pub at_server_end: AtServerEnd,
+    /// Whether sandboxes are made ahead of the requests for them: worth it where many will come.
+    pub prepare_ahead: bool,
+}
+
+/// What the launcher does with the sandboxes of a server that is gone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AtServerEnd {
+    /// They go on, and are there for the next server of the same data directory.
+    LeaveSandboxes,
+    /// They are ended and removed, with all that they wrote: no other server will come for them.
+    EndSandboxes,
 }
 
 /// The way outwards.
@@ -68,6 +81,14 @@ pub struct LauncherProcess {
     pub socket: OwnedFd,
     /// Its process id.
     pub pid: i32,
+}
+
+/// Waits until a launcher has ended: it does when the server's end of the socket is closed, after it has done with
+/// the sandboxes what it was told to. For the process that started it.
+pub fn end_await(pid: i32) {
+    let Some(pid) = rustix::process::Pid::from_raw(pid) else { return };
+    let wait = || rustix::process::waitpid(Some(pid), rustix::process::WaitOptions::empty());
+    while matches!(wait(), Err(rustix::io::Errno::INTR)) {}
 }
 
 /// Starts the launcher: everything it needs is made here, so that what fails is told before it is alone;
@@ -124,6 +145,12 @@ fn readiness_await(pipe: OwnedFd) -> Result<(), StepError> {
     let failure: protocol::launcher::Failure = postcard::from_bytes(&report)
         .map_err(|_| StepError::new("read the launcher's report", rustix::io::Errno::PROTO))?;
     Err(StepError::new(failure.step, rustix::io::Errno::from_raw_os_error(failure.errno)))
+}
+
+/// Tells the operator something. A log that is full or closed must not end the launcher, as `eprintln!` would.
+fn tell(what: impl std::fmt::Display) {
+    use std::io::Write as _;
+    let _ = writeln!(std::io::stderr(), "atoll launcher: {what}");
 }
 
 fn single_thread() -> Result<(), StepError> {

@@ -30,6 +30,8 @@ const FAILURES_MAX: u32 = 3;
 pub(super) struct Prepared {
     ready: Vec<(NetworkMode, SandboxId)>,
     starting: Option<(NetworkMode, SandboxId)>,
+    /// Whether this launcher prepares any.
+    enabled: bool,
     network: bool,
     failures: u32,
     /// Nothing is prepared before the first request: a server that is not used costs nothing.
@@ -37,8 +39,8 @@ pub(super) struct Prepared {
 }
 
 impl Prepared {
-    pub(super) fn new(network: bool) -> Self {
-        Self { ready: Vec::new(), starting: None, network, failures: 0, wanted: false }
+    pub(super) fn new(enabled: bool, network: bool) -> Self {
+        Self { ready: Vec::new(), starting: None, enabled, network, failures: 0, wanted: false }
     }
 
     pub(super) fn wants_one(&self) -> bool {
@@ -51,7 +53,7 @@ impl Prepared {
 
     /// What is to be prepared next.
     fn next(&self) -> Option<NetworkMode> {
-        if !self.wanted || self.starting.is_some() || self.failures >= FAILURES_MAX {
+        if !self.enabled || !self.wanted || self.starting.is_some() || self.failures >= FAILURES_MAX {
             return None;
         }
         let count = |network| self.ready.iter().filter(|(mode, _)| *mode == network).count();
@@ -90,7 +92,7 @@ impl Launcher {
     }
 
     pub(super) fn prepared_failed(&mut self, failure: &Failure) {
-        eprintln!("atoll launcher: prepare a sandbox ahead: {failure}");
+        super::tell(format_args!("prepare a sandbox ahead: {failure}"));
         self.prepared.starting = None;
         self.prepared.failures += 1;
     }
@@ -162,10 +164,7 @@ impl Launcher {
             .map(|(_, sandbox)| sandbox)
             .collect();
         for sandbox in known {
-            let Some(running) = self.running.remove(&sandbox) else { continue };
-            self.end_now(&running);
-            self.leftovers_remove(sandbox, &running.cgroup);
-            self.report_error(self.layers.remove(sandbox));
+            self.end_whole(sandbox);
         }
     }
 }

@@ -1,13 +1,28 @@
 //! Requests to a running server, for the commands that list and change its sandboxes.
 
+use std::time::Duration;
+
 use serde_json::Value;
+use ureq::http::StatusCode;
 
 use crate::failure::{During, Failure, Outcome};
 
+/// How long a server may take to take the connection, and to answer.
+const CONNECT_PATIENCE: Duration = Duration::from_secs(10);
+const ANSWER_PATIENCE: Duration = Duration::from_secs(60);
+
+/// The largest answer that is read: the log of a program may be long.
+const ANSWER_BYTES_MAX: u64 = 256 << 20;
+
 /// Sends a request and returns the JSON of the answer; `Null` for one without a body.
 pub(crate) fn request(method: &str, server: &str, path: &str) -> Outcome<Value> {
-    let url = format!("{}{path}", server.trim_end_matches('/'));
-    let agent = ureq::Agent::config_builder().http_status_as_error(false).build().new_agent();
+    let url = format!("{server}{path}");
+    let agent = ureq::Agent::config_builder()
+        .http_status_as_error(false)
+        .timeout_connect(Some(CONNECT_PATIENCE))
+        .timeout_global(Some(ANSWER_PATIENCE))
+        .build()
+        .new_agent();
     let sent = match method {
         "DELETE" => agent.delete(&url).call(),
         _ => agent.get(&url).call(),
@@ -16,12 +31,24 @@ pub(crate) fn request(method: &str, server: &str, path: &str) -> Outcome<Value> 
         .during(&format!("reach the server at {server}"))
         .map_err(|failure| failure.hint("is it running? start one with `atoll serve`, or say --server"))?;
     let status = answer.status();
-    let text = answer.body_mut().read_to_string().during("read the server's answer")?;
-    let body: Value =
-        if text.is_empty() { Value::Null } else { serde_json::from_str(&text).unwrap_or_default() };
-    if status.is_success() {
-        return Ok(body);
+    let text = answer.body_mut().with_config().limit(ANSWER_BYTES_MAX).read_to_string();
+    let text = text.during(&format!("read the answer of {server}"))?;
+    let body: Option<Value> =
+        if text.is_empty() { Some(Value::Null) } else { serde_json::from_str(&text).ok() };
+    match body {
+        Some(body) if status.is_success() => Ok(body),
+        Some(body) if body.get("error").is_some_and(Value::is_string) => {
+            Err(refused(status, body["error"].as_str().unwrap_or_default()))
+        }
+        _ => Err(Failure::new(format!("what answers at {server} is no Atoll server: it said {status}"))
+            .hint("say --server, or set ATOLL_SERVER, where yours listens elsewhere")),
     }
-    let said = body.get("error").and_then(Value::as_str).unwrap_or(&text);
-    Err(Failure::new(format!("the server answered {status}: {said}")))
+}
+
+fn refused(status: StatusCode, said: &str) -> Failure {
+    let failure = Failure::new(format!("{said} (the server answered {status})"));
+    if status == StatusCode::NOT_FOUND {
+        return failure.hint("`atoll ps` lists what there is; an ended sandbox goes when its lease is over");
+    }
+    failure
 }

@@ -22,6 +22,7 @@ use crate::{
     config::{SERVER_UID, network},
     failure::{During, Failure, Outcome},
     host::{self, Host, HostOptions},
+    terminal::say,
 };
 
 /// Runs that may go on at once: each has a data directory of its own, kept for the next one.
@@ -49,7 +50,7 @@ pub(crate) fn run(options: RunOptions) -> Outcome<ExitCode> {
         tokio::runtime::Builder::new_current_thread().enable_all().build().during("start the runtime")?;
     let result = runtime.block_on(run_unprivileged(host, data, settings, job, &options))?;
     for line in String::from_utf8_lossy(&result.stderr).lines() {
-        eprintln!("atoll: {line}");
+        say(format_args!("atoll: {line}"));
     }
     let code = match result.status {
         Some(_) if result.limits_hit.contains(&engine::program::LimitHit::Timeout) => 124,
@@ -132,7 +133,7 @@ async fn run_unprivileged(
 ) -> Outcome<ProgramResult> {
     let Host { launcher, notes, held, .. } = host;
     for note in &notes {
-        eprintln!("atoll: {note}");
+        say(format_args!("atoll: {note}"));
     }
     let store = Store::open(&data.database()).during("open the store")?;
     let (runtime, exits) = NativeRuntime::connect(launcher.socket, data).during("connect to the launcher")?;

@@ -5,7 +5,10 @@ use std::{net::SocketAddr, time::Duration};
 use serde_json::{Value, json};
 use ureq::{Agent, http::Request};
 
-use crate::answer::{Answer, Run};
+use crate::{
+    answer::{Answer, Run},
+    keys::Key,
+};
 
 /// Longer than any test may take: an answer that never comes fails that test alone.
 const TIME_LIMIT: Duration = Duration::from_secs(170);
@@ -17,6 +20,7 @@ const BODY_BYTES_MAX: u64 = 1 << 30;
 pub struct Client {
     agent: Agent,
     base: String,
+    headers: Vec<(String, String)>,
 }
 
 impl Client {
@@ -25,7 +29,21 @@ impl Client {
     pub fn new(address: SocketAddr) -> Self {
         let config =
             Agent::config_builder().timeout_global(Some(TIME_LIMIT)).http_status_as_error(false).proxy(None);
-        Self { agent: config.build().into(), base: format!("http://{address}") }
+        Self { agent: config.build().into(), base: format!("http://{address}"), headers: Vec::new() }
+    }
+
+    /// The same, sending one more header with every request.
+    #[must_use]
+    pub fn with_header(&self, name: &str, value: &str) -> Self {
+        let mut client = self.clone();
+        client.headers.push((name.to_owned(), value.to_owned()));
+        client
+    }
+
+    /// The same, with a key.
+    #[must_use]
+    pub fn with_key(&self, key: &Key) -> Self {
+        self.with_header("x-api-key", &key.text)
     }
 
     /// Where the server is: `http://127.0.0.1:8080`.
@@ -40,6 +58,7 @@ impl Client {
     /// The connection's.
     pub fn send(&self, method: &str, path: &str, body: Option<&[u8]>) -> Result<Answer, ureq::Error> {
         let request = Request::builder().method(method).uri(format!("{}{path}", self.base));
+        let request = self.headers.iter().fold(request, |it, (name, value)| it.header(name, value));
         let mut response = match body {
             Some(body) => self.agent.run(request.header("content-type", "application/json").body(body)?)?,
             None => self.agent.run(request.body(())?)?,

@@ -7,12 +7,14 @@
 mod answer;
 mod client;
 pub mod deadline;
+mod keys;
 mod processes;
 mod server;
 mod traces;
 
 pub use answer::{Answer, Run};
 pub use client::Client;
+pub use keys::{Key, keys_command};
 pub use processes::{children_of, pids_below, status_field};
 pub use server::{Server, atoll, toolchains};
 pub use traces::Traces;

@@ -16,6 +16,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use crate::{
     client::Client,
     deadline::{found, wait_until},
+    keys::Key,
     processes::children_of,
     traces::Traces,
 };
@@ -192,6 +193,17 @@ impl Server {
         self.client = Client::new(address);
     }
 
+    /// Makes a key, as the operator does, with these options on top.
+    #[must_use]
+    pub fn key_create(&self, options: &[&str]) -> Key {
+        Key::create(&self.data, options)
+    }
+
+    /// Gives it these options from its next start on.
+    pub fn options_set(&mut self, options: &[&str]) {
+        self.options = options.iter().map(|&option| option.to_owned()).collect();
+    }
+
     /// Deletes all sandboxes, with a new server if this one has gone.
     fn sandboxes_remove(&mut self) -> Result<(), String> {
         if !matches!(self.child.try_wait(), Ok(None)) {
@@ -199,9 +211,13 @@ impl Server {
             (self.child, self.client) = (child, Client::new(address));
         }
         let failed = |error: ureq::Error| error.to_string();
-        let list = self.client.send("GET", "/sandboxes", None).map_err(failed)?.json();
+        let mut client = self.client.clone();
+        if client.send("GET", "/sandboxes", None).map_err(failed)?.status == 401 {
+            client = client.with_key(&self.key_create(&["--admin"]));
+        }
+        let list = client.send("GET", "/sandboxes", None).map_err(failed)?.json();
         for id in list.as_array().into_iter().flatten().filter_map(|sandbox| sandbox["id"].as_str()) {
-            self.client.send("DELETE", &format!("/sandbox/{id}"), None).map_err(failed)?;
+            client.send("DELETE", &format!("/sandbox/{id}"), None).map_err(failed)?;
         }
         Ok(())
     }

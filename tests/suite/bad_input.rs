@@ -216,3 +216,17 @@ fn too_many_sandboxes_are_answered_with_429_and_a_time_to_wait() {
     server.remove(&first);
     assert_ne!(server.create(&program(&json!({}))), first);
 }
+
+#[test]
+fn a_file_cannot_be_a_folder_of_another() {
+    let server = Server::start();
+    let file = |path: &str| json!({"path": path, "content": "x"});
+    refused(&server, &json!({"files": [file("q"), file("q/r")]}), "files");
+    refused(&server, &json!({"files": [file("a/b/c"), file("a")]}), "files");
+    refused(&server, &json!({"files": [file("index.js/x")]}), "files");
+    let id = server.create(&program(&json!({"files": [file("q")]})));
+    let files = format!("/sandbox/{id}/files");
+    assert!(server.post(&files, &json!([file("q/r")])).error(400).starts_with("files: "));
+    let _ = server.post(&files, &json!([file("p/r")])).ok();
+    assert!(server.run(&id).success, "the sandbox is as usable as before");
+}

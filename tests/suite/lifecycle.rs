@@ -99,8 +99,30 @@ fn a_persistent_sandbox_ends_when_its_lease_ends() {
     assert!(ended.is_ok(), "it still runs");
     wait_until("its record says so", || {
         let answer = server.get(&format!("/sandbox/{id}"));
-        answer.status == 404 || answer.json()["status"] != "running"
+        answer.status == 404 || answer.json()["ended"]["reason"] == "lease_ended"
     });
+}
+
+#[test]
+fn a_sandbox_says_how_it_ended() {
+    let server = Server::start();
+    let ended = |program: serde_json::Value| {
+        let id = server.create(&program);
+        let fresh = server.get(&format!("/sandbox/{id}")).ok();
+        assert!(fresh.get("ended").is_none(), "{fresh}");
+        let _ = server.run(&id);
+        let ended = server.get(&format!("/sandbox/{id}")).ok()["ended"].take();
+        assert!(ended["at"].is_string(), "{ended}");
+        (ended["reason"].as_str().unwrap().to_owned(), ended["text"].as_str().unwrap().to_owned())
+    };
+    let is = |reason: &str, text: &str| (reason.to_owned(), text.to_owned());
+    let bash = |code: &str| json!({"runtime": "bash", "code": code, "timeout_ms": 1000});
+    assert_eq!(ended(bash("exit 0")), is("exited", "exited with status 0"));
+    assert_eq!(ended(bash("exit 3")), is("exited", "exited with status 3"));
+    assert_eq!(ended(bash("kill -TERM $$")), is("signaled", "was ended by signal 15"));
+    assert_eq!(ended(bash("sleep 1000")), is("timed_out", "ran out of time (limit 1000 ms)"));
+    let greedy = json!({"runtime": "python", "code": "x = bytearray(10**9)", "memory_limit_mb": 64});
+    assert_eq!(ended(greedy), is("out_of_memory", "ran out of memory (limit 64 MiB)"));
 }
 
 #[test]

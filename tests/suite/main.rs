@@ -6,11 +6,13 @@
 
 mod attack;
 mod bad_input;
+mod clients;
 mod command_line;
 mod concurrency;
 mod dependencies;
 mod documented_examples;
 mod isolation;
+mod keys;
 mod languages;
 mod leftovers;
 mod lifecycle;
@@ -19,3 +21,4 @@ mod network;
 mod one_shot;
 mod persistent;
 mod privileges;
+mod storage;

@@ -52,7 +52,7 @@ fn the_server_refuses_to_listen_beyond_loopback_without_keys() {
         let output = serve(&["--listen", address]);
         let text = String::from_utf8_lossy(&output.stderr).into_owned();
         assert!(!output.status.success(), "{address}");
-        assert!(text.contains("--insecure-no-auth"), "{text}");
+        assert!(text.contains("--insecure-no-auth") && text.contains("atoll keys create"), "{text}");
     }
     // Even where another address is fine.
     assert!(!serve(&["--listen", "127.0.0.1:0", "--listen", "0.0.0.0:18070"]).status.success());

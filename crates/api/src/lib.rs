@@ -4,6 +4,8 @@
 //! of [`engine::Engine`] and results into responses. One dialect never names another.
 
 mod access_log;
+mod auth;
+mod budget;
 mod caller;
 mod dialects;
 mod error;
@@ -12,6 +14,7 @@ mod health;
 mod limits;
 mod openapi;
 mod origin;
+mod patience;
 mod peer;
 mod reject;
 mod request_id;
@@ -27,19 +30,21 @@ use axum::{Router, middleware};
 use engine::Engine;
 use utoipa_axum::router::OpenApiRouter;
 
-use crate::{openapi::ServedDocument, state::ApiState};
+use crate::{auth::Gate, budget::Budget, openapi::ServedDocument, state::ApiState};
 pub use crate::{
     server::{ServeError, serve},
     settings::ApiSettings,
 };
 
 /// The whole API over `engine`: every dialect, `/health`, `/openapi.json`, and around them the request id,
-/// the access log and the check against foreign web pages.
+/// the access log, the check against foreign web pages, the question who asks, and the bound on memory.
 pub fn router(engine: Engine, settings: ApiSettings) -> Router {
     let settings = Arc::new(settings);
     let (router, document) = routes().split_for_parts();
     let document = ServedDocument::new(&document);
-    edge(router.with_state(ApiState { engine, settings: Arc::clone(&settings), document }), settings)
+    let gate = Arc::new(Gate::new(engine.clone(), settings.insecure_no_auth));
+    let router = router.with_state(ApiState { engine, settings: Arc::clone(&settings), document });
+    edge(router.layer(middleware::from_fn_with_state(gate, auth::identify)), settings)
 }
 
 /// Every route and its description. A route gets in here through `routes!` only: what is served is
@@ -49,13 +54,16 @@ fn routes() -> OpenApiRouter<ApiState> {
         .merge(health::routes())
         .merge(openapi::routes())
         .merge(dialects::sandbox_service::routes())
+        .merge(dialects::vms::routes())
 }
 
 /// Puts around `router` what every request passes, outermost last.
 fn edge(router: Router, settings: Arc<ApiSettings>) -> Router {
+    let budget = Arc::new(Budget::new(settings.body_memory_bytes));
     router
         .fallback(reject::route_unknown)
         .method_not_allowed_fallback(reject::method_not_allowed)
+        .layer(middleware::from_fn_with_state(budget, budget::memory_bound))
         .layer(middleware::from_fn_with_state(settings, origin::origin_check))
         .layer(middleware::from_fn(access_log::request_log))
         .layer(middleware::from_fn(request_id::request_id_assign))

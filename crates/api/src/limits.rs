@@ -1,6 +1,7 @@
-//! How much of a request is read: the size of its body, and the time between two pieces of it.
+//! How much of a request is read: the size of its body, its share of all bodies' memory, and the time that it
+//! takes.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use axum::{
     body::BodyDataStream,
@@ -11,23 +12,25 @@ use bytes::{Bytes, BytesMut};
 use futures::StreamExt;
 use tokio::time::timeout;
 
-use crate::reject::Rejection;
+use crate::{
+    budget::{BodyShare, SMALL_BYTES},
+    patience::Patience,
+    reject::Rejection,
+};
 
-/// A client that sends nothing for this long in the middle of a body has gone.
-const BODY_IDLE_MAX: Duration = Duration::from_secs(30);
 /// How long and how far a refused body is read on, so that a client that sends first and reads afterwards
 /// gets to see the answer instead of a reset connection (RFC 9112, section 9.6).
 const LINGER_MAX: Duration = Duration::from_secs(2);
 /// See [`LINGER_MAX`].
 const LINGER_BYTES_MAX: usize = 256 << 20;
 /// Memory is set aside for the announced length only up to here; the rest must arrive first.
-const RESERVE_BYTES_MAX: usize = 1 << 20;
+const RESERVE_BYTES_MAX: usize = SMALL_BYTES;
 
 /// Reads a request's body whole.
 ///
 /// # Errors
 /// [`Rejection::BodyTooLarge`] at once when the announced length is over `bytes_max`, else as soon as more
-/// has arrived; [`Rejection::BodyTimedOut`] and [`Rejection::BodyBroken`].
+/// has arrived; [`Rejection::BodyTimedOut`], [`Rejection::BodyMemory`] and [`Rejection::BodyBroken`].
 pub(crate) async fn body_read(request: Request, bytes_max: usize) -> Result<Bytes, Rejection> {
     let (head, body) = request.into_parts();
     let announced = length_announced(&head.headers);
@@ -38,15 +41,23 @@ pub(crate) async fn body_read(request: Request, bytes_max: usize) -> Result<Byte
         }
         return Err(Rejection::BodyTooLarge { bytes_max });
     }
+    let share = head.extensions.get::<Arc<BodyShare>>();
+    let mut patience = Patience::new();
     let mut stream = body.into_data_stream();
     let mut whole = BytesMut::with_capacity(announced.unwrap_or(0).min(RESERVE_BYTES_MAX));
-    while let Some(piece) =
-        timeout(BODY_IDLE_MAX, stream.next()).await.map_err(|_| Rejection::BodyTimedOut)?
-    {
+    while let Some(piece) = patience.wait(stream.next()).await.ok_or(Rejection::BodyTimedOut)? {
         let piece = piece.map_err(Rejection::BodyBroken)?;
-        if whole.len() + piece.len() > bytes_max {
+        patience.moved(piece.len());
+        let bytes = whole.len() + piece.len();
+        if bytes > bytes_max {
             linger(stream);
             return Err(Rejection::BodyTooLarge { bytes_max });
+        }
+        if let Some(share) = share
+            && let Err(refused) = share.grow(bytes).await
+        {
+            linger(stream);
+            return Err(refused);
         }
         whole.extend_from_slice(&piece);
     }
@@ -140,6 +151,16 @@ mod tests {
             stream::iter([Ok::<_, std::io::Error>(Bytes::from_static(b"{"))]).chain(stream::pending()),
         );
         assert!(matches!(body_read(request(None, stalled), 10).await, Err(Rejection::BodyTimedOut)));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_drips_is_given_up() {
+        let dripping = stream::repeat(()).then(|()| async {
+            tokio::time::sleep(Duration::from_secs(20)).await;
+            Ok::<_, std::io::Error>(Bytes::from_static(b" "))
+        });
+        let dripping = Body::from_stream(dripping);
+        assert!(matches!(body_read(request(None, dripping), 1 << 20).await, Err(Rejection::BodyTimedOut)));
     }
 
     #[tokio::test]

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use utoipa::OpenApi;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-use crate::state::ApiState;
+use crate::{auth, state::ApiState};
 
 /// What the document says of the API as a whole.
 #[derive(OpenApi)]
@@ -18,13 +18,16 @@ use crate::state::ApiState;
     tags(
         (name = "server", description = "The server itself"),
         (name = "sandbox-service", description = "Create a sandbox for a program, run it, send files"),
+        (name = "vms", description = "API keys"),
     )
 )]
 struct Head;
 
 /// A router without routes, whose document has a head.
 pub(crate) fn empty() -> OpenApiRouter<ApiState> {
-    OpenApiRouter::with_openapi(Head::openapi())
+    let mut document = Head::openapi();
+    auth::schemes_add(&mut document);
+    OpenApiRouter::with_openapi(document)
 }
 
 pub(crate) fn routes() -> OpenApiRouter<ApiState> {

@@ -5,11 +5,14 @@
 
 use axum::{
     extract::Request,
-    http::{Method, StatusCode},
+    http::{HeaderValue, Method, StatusCode, header},
     response::{IntoResponse, Response},
 };
 
 use crate::error::error_response;
+
+/// When it is worth trying again where memory is short: clients that stall are given up in this time.
+const RETRY_AFTER_S: u32 = 30;
 
 /// Why a request is refused.
 #[derive(Debug, thiserror::Error)]
@@ -29,6 +32,17 @@ pub(crate) enum Rejection {
     /// The client stopped sending in the middle of the body.
     #[error("the body did not arrive in time")]
     BodyTimedOut,
+    /// All bodies together hold what they may.
+    #[error(
+        "the server holds as many large request bodies as it may; try again later, or give it more \
+         (--body-memory)"
+    )]
+    BodyMemory,
+    /// All answers together hold what they may.
+    #[error(
+        "the server holds as many large answers as it may; try again later, or give it more (--body-memory)"
+    )]
+    AnswerMemory,
     /// The connection or its framing broke in the middle of the body.
     #[error("the body could not be read to its end")]
     BodyBroken(#[source] axum::Error),
@@ -91,13 +105,18 @@ impl Rejection {
             Self::MethodNotAllowed(_) => StatusCode::METHOD_NOT_ALLOWED,
             Self::BodyTimedOut => StatusCode::REQUEST_TIMEOUT,
             Self::BodyTooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::BodyMemory | Self::AnswerMemory => StatusCode::SERVICE_UNAVAILABLE,
         }
     }
 }
 
 impl IntoResponse for Rejection {
     fn into_response(self) -> Response {
-        error_response(self.status(), self.to_string())
+        let mut response = error_response(self.status(), self.to_string());
+        if response.status() == StatusCode::SERVICE_UNAVAILABLE {
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(RETRY_AFTER_S));
+        }
+        response
     }
 }
 

@@ -1,43 +1,37 @@
-//! Serves a router on listeners that somebody else has bound: accepts, holds connections to their limits,
+//! Serves a router on listeners that somebody else has bound: accepts, holds connections to their number,
 //! shuts down gracefully. It must not know what the router answers.
+
+mod addresses;
+mod connection;
+mod gone;
+mod stream;
 
 use std::{
     io,
     net::{SocketAddr, TcpListener as BoundListener},
-    pin::pin,
     sync::Arc,
     time::Duration,
 };
 
-use axum::Router;
-use hyper::{
-    Request,
-    body::Incoming,
-    server::conn::http1,
-    service::{Service, service_fn},
-};
-use hyper_util::{
-    rt::{TokioIo, TokioTimer},
-    service::TowerToHyperService,
-};
+use axum::{Extension, Router};
 use tokio::{
     net::{TcpListener, TcpStream},
-    sync::{OwnedSemaphorePermit, Semaphore, watch},
+    sync::{Semaphore, watch},
     task::JoinSet,
     time::{sleep, timeout},
 };
 
-use crate::peer::Peer;
+use self::{addresses::Addresses, connection::connection_serve};
+use crate::peer::Listener;
 
-/// How long a connection may take to send a request's head, which is also how long it may stay idle.
-const HEAD_READ_MAX: Duration = Duration::from_secs(60);
-/// The largest head of a request; a larger one is answered with 431.
-const HEAD_BYTES_MAX: usize = 32 << 10;
 /// Connections at once, over all listeners. Further ones wait in the kernel's queue: running sandboxes need
 /// file descriptors too.
 const CONNECTIONS_MAX: u32 = 4096;
 /// How long accepting pauses when the process is out of file descriptors or memory.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// The answer to a connection too many of one address.
+const TURNED_AWAY: &str = "HTTP/1.1 429 Too Many Requests\r\ncontent-type: application/json\r\nretry-after: \
+    1\r\nconnection: close\r\ncontent-length: 50\r\n\r\n{\"error\":\"too many connections from this address\"}";
 
 /// Why serving did not start.
 #[derive(Debug, thiserror::Error)]
@@ -53,7 +47,8 @@ pub enum ServeError {
     },
 }
 
-/// Serves `router` on all of `listeners` over HTTP/1.1 until `shutdown` completes. Then no connection is
+/// Serves `router` on all of `listeners` over HTTP/1.1, with at most `per_address` connections at once from one
+/// address, until `shutdown` completes. Then no connection is
 /// accepted any more, idle ones are closed, and requests under way get `grace` to be answered; this returns
 /// after that in any case, and what is still under way then ends with the runtime.
 ///
@@ -64,15 +59,18 @@ pub enum ServeError {
 pub async fn serve(
     listeners: Vec<BoundListener>,
     router: Router,
+    per_address: usize,
     shutdown: impl Future<Output = ()>,
     grace: Duration,
 ) -> Result<(), ServeError> {
     let listeners = listeners.into_iter().map(listener_take).collect::<Result<Vec<_>, _>>()?;
     let permits = Arc::new(Semaphore::new(CONNECTIONS_MAX as usize));
+    let addresses = Addresses::new(per_address, CONNECTIONS_MAX as usize);
     let (stop, stopping) = watch::channel(());
     let mut loops = JoinSet::new();
     for listener in listeners {
-        loops.spawn(accept_loop(listener, router.clone(), Arc::clone(&permits), stopping.clone()));
+        let (permits, addresses) = (Arc::clone(&permits), Arc::clone(&addresses));
+        loops.spawn(accept_loop(listener, router.clone(), permits, addresses, stopping.clone()));
     }
     shutdown.await;
     loops.shutdown().await;
@@ -96,12 +94,23 @@ async fn accept_loop(
     listener: TcpListener,
     router: Router,
     permits: Arc<Semaphore>,
+    addresses: Arc<Addresses>,
     stopping: watch::Receiver<()>,
 ) {
+    let is_loopback = listener.local_addr().is_ok_and(|address| address.ip().is_loopback());
+    let router = router.layer(Extension(Listener { is_loopback }));
     while let Ok(permit) = Arc::clone(&permits).acquire_owned().await {
         match listener.accept().await {
             Ok((stream, peer)) => {
-                tokio::spawn(connection_serve(stream, peer, router.clone(), permit, stopping.clone()));
+                let Some(entered) = addresses.enter(peer.ip()) else {
+                    turn_away(&stream, peer);
+                    continue;
+                };
+                let served = connection_serve(stream, peer, router.clone(), stopping.clone());
+                tokio::spawn(async move {
+                    served.await;
+                    drop((entered, permit));
+                });
             }
             Err(error) if is_of_one_connection(&error) => {}
             Err(error) => {
@@ -118,41 +127,10 @@ fn is_of_one_connection(error: &io::Error) -> bool {
     matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset | Interrupted)
 }
 
-async fn connection_serve(
-    stream: TcpStream,
-    peer: SocketAddr,
-    router: Router,
-    permit: OwnedSemaphorePermit,
-    mut stopping: watch::Receiver<()>,
-) {
-    // A response leaves in one or two writes; waiting for the client's acknowledgement in between costs 40
-    // ms.
-    if let Err(error) = stream.set_nodelay(true) {
-        tracing::debug!(%error, "cannot set TCP_NODELAY");
-    }
-    let router = TowerToHyperService::new(router);
-    let service = service_fn(move |mut request: Request<Incoming>| {
-        request.extensions_mut().insert(Peer(peer));
-        router.call(request)
-    });
-    let connection = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(HEAD_READ_MAX)
-        .max_header_size(HEAD_BYTES_MAX)
-        .serve_connection(TokioIo::new(stream), service)
-        .with_upgrades();
-    let mut connection = pin!(connection);
-    let ended = tokio::select! {
-        ended = connection.as_mut() => ended,
-        _ = stopping.changed() => {
-            connection.as_mut().graceful_shutdown();
-            connection.await
-        }
-    };
-    if let Err(error) = ended {
-        tracing::debug!(%error, "connection ended");
-    }
-    drop(permit);
+/// Closes a connection whose address has enough of them, with an answer for those that look.
+fn turn_away(stream: &TcpStream, peer: SocketAddr) {
+    tracing::debug!(%peer, "too many connections from one address");
+    let _ = stream.try_write(TURNED_AWAY.as_bytes());
 }
 
 #[cfg(test)]

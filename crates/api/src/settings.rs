@@ -6,13 +6,25 @@
 pub struct ApiSettings {
     /// The largest request body in bytes; a larger one is answered with 413.
     pub body_bytes_max: usize,
+    /// What all request bodies may hold in memory together, and all answers as well: beyond the small ones.
+    pub body_memory_bytes: usize,
+    /// Connections at once from one address that is not loopback.
+    pub connections_per_address: usize,
     /// Names that this server is called by in a `Host` header besides the loopback ones: `atoll.example.org`
     /// for any port, `10.0.0.5:8080` for one port only.
     pub hosts_allowed: Vec<String>,
+    /// Be open to all on every listener, not only on loopback ones, as long as there never was a key.
+    pub insecure_no_auth: bool,
 }
 
 impl Default for ApiSettings {
     fn default() -> Self {
-        Self { body_bytes_max: 64 << 20, hosts_allowed: Vec::new() }
+        Self {
+            body_bytes_max: 64 << 20,
+            body_memory_bytes: 512 << 20,
+            connections_per_address: 1024,
+            hosts_allowed: Vec::new(),
+            insecure_no_auth: false,
+        }
     }
 }

@@ -1,6 +1,7 @@
 //! What every request passes, tried on a small router.
 
 mod document;
+mod keys;
 mod logs;
 
 use std::collections::BTreeMap;
@@ -19,7 +20,7 @@ use crate::{error::server_error_text, extract::JsonBody};
 
 /// The real edge around `/read`, `/fail` and `/write`, the latter taking bodies of at most 32 bytes.
 fn small() -> Router {
-    let settings = Arc::new(ApiSettings { body_bytes_max: 32, hosts_allowed: vec![] });
+    let settings = Arc::new(ApiSettings { body_bytes_max: 32, ..ApiSettings::default() });
     let routes = Router::new()
         .route("/read", get(async || "read"))
         .route("/write", post(async |JsonBody(body): JsonBody<BTreeMap<String, u8>>| Json(body)))

@@ -22,6 +22,7 @@ Examples:
   atoll run -- uname -a                          one command in a fresh sandbox, without a server
   atoll run --runtime typescript hello.ts        one program
   atoll run --net nat -- curl -sI https://example.org
+  atoll keys create --admin                      a key, needed beyond 127.0.0.1
   atoll doctor                                   what this host offers, what is missing
   atoll ps                                       the sandboxes of the server on 127.0.0.1:8080";
 
@@ -39,6 +40,9 @@ pub(crate) enum Command {
     Logs(LogsOptions),
     /// End sandboxes and remove everything of them
     Rm(RmOptions),
+    /// Keys of the API: make, list and revoke them (needs root)
+    #[command(subcommand)]
+    Keys(KeysCommand),
     /// The pinned language tools that sandboxes use
     #[command(subcommand)]
     Toolchain(ToolchainCommand),
@@ -139,17 +143,26 @@ pub(crate) struct JsonOption {
 
 #[derive(Debug, Args)]
 pub(crate) struct ServerOptions {
+    #[command(flatten)]
+    pub(crate) server: ServerAccess,
+    #[command(flatten)]
+    pub(crate) output: JsonOption,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ServerAccess {
     /// The server's address
     #[arg(
-        long,
+        long = "server",
         env = "ATOLL_SERVER",
         value_name = "ADDRESS",
         default_value = "http://127.0.0.1:8080",
         value_parser = server_address
     )]
-    pub(crate) server: String,
-    #[command(flatten)]
-    pub(crate) output: JsonOption,
+    pub(crate) url: String,
+    /// A key of it. Others on this machine see a command line: better set the variable
+    #[arg(long, env = "ATOLL_KEY", hide_env_values = true)]
+    pub(crate) key: Option<String>,
 }
 
 #[derive(Debug, Args)]
@@ -171,6 +184,55 @@ pub(crate) struct RmOptions {
     /// The sandboxes' ids, as `atoll ps` shows them
     #[arg(required = true, value_parser = sandbox_id)]
     pub(crate) ids: Vec<SandboxId>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum KeysCommand {
+    /// Make a key and print it, once
+    Create(KeysCreateOptions),
+    /// List the keys, masked
+    List(KeysListOptions),
+    /// Revoke keys, at once and for good
+    Revoke(KeysRevokeOptions),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct KeysCreateOptions {
+    /// The data directory; made if there is none
+    #[arg(long, env = "ATOLL_DATA_DIR", default_value = storage::layout::DataDir::DEFAULT)]
+    pub(crate) data_dir: PathBuf,
+    /// Who or what it is for
+    #[arg(long)]
+    pub(crate) name: Option<String>,
+    /// A key that sees and changes everything, not only what it made, and makes keys
+    #[arg(long)]
+    pub(crate) admin: bool,
+    /// For a new data directory: the user id that the server will drop to [default: 61000]
+    #[arg(long, env = "ATOLL_USER_ID", value_name = "ID")]
+    pub(crate) user_id: Option<u32>,
+    #[command(flatten)]
+    pub(crate) output: JsonOption,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct KeysListOptions {
+    /// The data directory
+    #[arg(long, env = "ATOLL_DATA_DIR", default_value = storage::layout::DataDir::DEFAULT)]
+    pub(crate) data_dir: PathBuf,
+    #[command(flatten)]
+    pub(crate) output: JsonOption,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct KeysRevokeOptions {
+    /// The data directory
+    #[arg(long, env = "ATOLL_DATA_DIR", default_value = storage::layout::DataDir::DEFAULT)]
+    pub(crate) data_dir: PathBuf,
+    #[command(flatten)]
+    pub(crate) output: JsonOption,
+    /// Their numbers, as `atoll keys list` shows them
+    #[arg(required = true)]
+    pub(crate) ids: Vec<u64>,
 }
 
 #[derive(Debug, Subcommand)]

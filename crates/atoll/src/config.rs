@@ -6,6 +6,7 @@ use std::{
     time::Duration,
 };
 
+use api::ApiSettings;
 use clap::{Args, builder::FalseyValueParser};
 use engine::Settings;
 use serde::Deserialize;
@@ -29,7 +30,7 @@ pub(crate) struct ServeOptions {
     #[arg(long, env = "ATOLL_CONFIG", value_name = "FILE")]
     #[serde(skip)]
     pub(crate) config: Option<PathBuf>,
-    /// Listen beyond loopback although everybody who reaches the address can run code
+    /// Listen beyond loopback without keys, although everybody who reaches the address can run code
     #[arg(long, env = "ATOLL_INSECURE_NO_AUTH", value_parser = FalseyValueParser::new())]
     pub(crate) insecure_no_auth: bool,
     /// Names that clients call this server by, besides its addresses
@@ -86,6 +87,12 @@ pub(crate) struct ServeOptions {
     /// The largest request body [default: 64M]
     #[arg(long, env = "ATOLL_BODY_MAX", value_name = "SIZE")]
     pub(crate) body_max: Option<String>,
+    /// What request bodies may hold in memory together, and answers as well [default: 512M]
+    #[arg(long, env = "ATOLL_BODY_MEMORY", value_name = "SIZE")]
+    pub(crate) body_memory: Option<String>,
+    /// Connections at once from one address that is not loopback [default: 1024]
+    #[arg(long, env = "ATOLL_CONNECTIONS_PER_ADDRESS", value_name = "NUMBER")]
+    pub(crate) connections_per_address: Option<usize>,
     /// How much of each output stream a run returns [default: 8M]
     #[arg(long, env = "ATOLL_OUTPUT_MAX", value_name = "SIZE")]
     pub(crate) output_max: Option<String>,
@@ -135,6 +142,8 @@ impl ServeOptions {
             sandboxes_max: self.sandboxes_max.or(file.sandboxes_max),
             running_max: self.running_max.or(file.running_max),
             body_max: self.body_max.or(file.body_max),
+            body_memory: self.body_memory.or(file.body_memory),
+            connections_per_address: self.connections_per_address.or(file.connections_per_address),
             output_max: self.output_max.or(file.output_max),
             log_json: self.log_json || file.log_json,
         }
@@ -180,12 +189,31 @@ impl ServeOptions {
         Ok(settings)
     }
 
-    /// The largest request body in bytes.
-    pub(crate) fn body_bytes_max(&self) -> Outcome<usize> {
-        let default = api::ApiSettings::default().body_bytes_max;
-        let text = self.body_max.as_deref();
-        let bytes = text.map(|text| size("body_max", text)).transpose()?;
-        Ok(bytes.map_or(default, |bytes| usize::try_from(bytes).unwrap_or(usize::MAX)))
+    /// The settings of the HTTP side, where clients may call the server by these names.
+    pub(crate) fn api_settings(&self, hosts_allowed: Vec<String>) -> Outcome<ApiSettings> {
+        let default = ApiSettings::default();
+        let bytes = |name, text: &Option<String>| -> Outcome<Option<usize>> {
+            let bytes = text.as_deref().map(|text| size(name, text)).transpose()?;
+            Ok(bytes.map(|bytes| usize::try_from(bytes).unwrap_or(usize::MAX)))
+        };
+        let body_bytes_max = bytes("body_max", &self.body_max)?.unwrap_or(default.body_bytes_max);
+        let body_memory_bytes =
+            bytes("body_memory", &self.body_memory)?.unwrap_or(default.body_memory_bytes.max(body_bytes_max));
+        if body_memory_bytes < body_bytes_max {
+            return Err(Failure::new("body_memory: less than one body of body_max needs")
+                .hint("raise --body-memory, or lower --body-max"));
+        }
+        let connections_per_address = self.connections_per_address.unwrap_or(default.connections_per_address);
+        if connections_per_address == 0 {
+            return Err(Failure::new("connections_per_address: must be at least 1"));
+        }
+        Ok(ApiSettings {
+            body_bytes_max,
+            body_memory_bytes,
+            connections_per_address,
+            hosts_allowed,
+            insecure_no_auth: self.insecure_no_auth,
+        })
     }
 
     /// The size of a new storage file.
@@ -223,6 +251,19 @@ mod tests {
     #[test]
     fn unknown_names_in_the_file_are_refused() {
         assert!(toml::from_str::<ServeOptions>("pid_default = 9").is_err());
+    }
+
+    #[test]
+    fn memory_for_bodies_is_enough_for_the_largest() {
+        let settings = |body_max: &str, body_memory: Option<&str>| {
+            let body_memory = body_memory.map(str::to_owned);
+            let body_max = Some(body_max.to_owned());
+            ServeOptions { body_max, body_memory, ..ServeOptions::default() }.api_settings(Vec::new())
+        };
+        assert_eq!(settings("1G", None).unwrap().body_memory_bytes, 1 << 30);
+        assert_eq!(settings("1M", None).unwrap().body_memory_bytes, 512 << 20);
+        assert_eq!(settings("1M", Some("1M")).unwrap().body_memory_bytes, 1 << 20);
+        assert!(settings("2M", Some("1M")).is_err());
     }
 
     #[test]

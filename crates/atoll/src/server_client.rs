@@ -5,7 +5,10 @@ use std::time::Duration;
 use serde_json::Value;
 use ureq::http::StatusCode;
 
-use crate::failure::{During, Failure, Outcome};
+use crate::{
+    cli::ServerAccess,
+    failure::{During, Failure, Outcome},
+};
 
 /// How long a server may take to take the connection, and to answer.
 const CONNECT_PATIENCE: Duration = Duration::from_secs(10);
@@ -15,7 +18,8 @@ const ANSWER_PATIENCE: Duration = Duration::from_secs(60);
 const ANSWER_BYTES_MAX: u64 = 256 << 20;
 
 /// Sends a request and returns the JSON of the answer; `Null` for one without a body.
-pub(crate) fn request(method: &str, server: &str, path: &str) -> Outcome<Value> {
+pub(crate) fn request(method: &str, server: &ServerAccess, path: &str) -> Outcome<Value> {
+    let ServerAccess { url: server, key } = server;
     let url = format!("{server}{path}");
     let agent = ureq::Agent::config_builder()
         .http_status_as_error(false)
@@ -23,10 +27,14 @@ pub(crate) fn request(method: &str, server: &str, path: &str) -> Outcome<Value> 
         .timeout_global(Some(ANSWER_PATIENCE))
         .build()
         .new_agent();
-    let sent = match method {
-        "DELETE" => agent.delete(&url).call(),
-        _ => agent.get(&url).call(),
+    let mut request = match method {
+        "DELETE" => agent.delete(&url),
+        _ => agent.get(&url),
     };
+    if let Some(key) = key {
+        request = request.header("x-api-key", key);
+    }
+    let sent = request.call();
     let mut answer = sent
         .during(&format!("reach the server at {server}"))
         .map_err(|failure| failure.hint("is it running? start one with `atoll serve`, or say --server"))?;
@@ -38,17 +46,22 @@ pub(crate) fn request(method: &str, server: &str, path: &str) -> Outcome<Value> 
     match body {
         Some(body) if status.is_success() => Ok(body),
         Some(body) if body.get("error").is_some_and(Value::is_string) => {
-            Err(refused(status, body["error"].as_str().unwrap_or_default()))
+            Err(refused(status, body["error"].as_str().unwrap_or_default(), key.is_some()))
         }
         _ => Err(Failure::new(format!("what answers at {server} is no Atoll server: it said {status}"))
             .hint("say --server, or set ATOLL_SERVER, where yours listens elsewhere")),
     }
 }
 
-fn refused(status: StatusCode, said: &str) -> Failure {
+fn refused(status: StatusCode, said: &str, key_given: bool) -> Failure {
     let failure = Failure::new(format!("{said} (the server answered {status})"));
-    if status == StatusCode::NOT_FOUND {
-        return failure.hint("`atoll ps` lists what there is; an ended sandbox goes when its lease is over");
+    match status {
+        StatusCode::UNAUTHORIZED if !key_given => {
+            failure.hint("set ATOLL_KEY, or say --key; root makes one with `atoll keys create`")
+        }
+        StatusCode::NOT_FOUND => {
+            failure.hint("`atoll ps` lists what there is; an ended sandbox goes when its lease is over")
+        }
+        _ => failure,
     }
-    failure
 }

@@ -11,10 +11,11 @@ use tokio::sync::{Semaphore, mpsc, oneshot};
 
 use crate::{
     Caller, Error, ErrorKind, Result, Runtime, Sandbox, SandboxSpec, Settings,
+    keys::KnownKeys,
     log::LogLine,
     program::{CommandSpec, Job, Mode, ProgramFile, ProgramResult, Streams},
     reconcile,
-    runtime::Exited,
+    runtime::RuntimeEvent,
     sandbox::{Admitted, Command, Handle, Task, admit, event, task_start, view_of},
 };
 
@@ -23,6 +24,7 @@ pub(crate) struct Inner {
     pub(crate) settings: Settings,
     pub(crate) store: Store,
     pub(crate) runtime: Arc<dyn Runtime>,
+    pub(crate) keys: KnownKeys,
     /// Permits to run.
     pub(crate) running: Arc<Semaphore>,
     /// The way to each sandbox's task. Locked for a look or a change only, never across an await.
@@ -32,7 +34,7 @@ pub(crate) struct Inner {
 /// The engine. Clones are the same engine.
 #[derive(Clone)]
 pub struct Engine {
-    inner: Arc<Inner>,
+    pub(crate) inner: Arc<Inner>,
 }
 
 impl Engine {
@@ -45,11 +47,12 @@ impl Engine {
         settings: Settings,
         store: Store,
         runtime: Arc<dyn Runtime>,
-        exits: mpsc::UnboundedReceiver<Exited>,
+        events: mpsc::UnboundedReceiver<RuntimeEvent>,
     ) -> Result<Self> {
         let records = reconcile::reconcile(&store, runtime.as_ref(), &settings).await?;
         let inner = Arc::new(Inner {
             running: Arc::new(Semaphore::new(settings.running_max)),
+            keys: KnownKeys::read(&store).await?,
             settings,
             store,
             runtime,
@@ -60,7 +63,7 @@ impl Engine {
             let handle = task_start(Task { engine, record, job: None });
             inner.registry_insert(id, handle);
         }
-        tokio::spawn(exits_pass(Arc::clone(&inner), exits));
+        tokio::spawn(events_pass(Arc::clone(&inner), events));
         Ok(Self { inner })
     }
 
@@ -70,7 +73,7 @@ impl Engine {
         &self.inner.settings
     }
 
-    /// Makes a sandbox. It is launched when something is run in it.
+    /// Makes a sandbox, also if the caller goes away meanwhile. It is launched when something is run in it.
     ///
     /// # Errors
     /// [`ErrorKind::Invalid`], [`ErrorKind::Busy`].
@@ -83,9 +86,14 @@ impl Engine {
             .sandbox_insert(record.clone(), body)
             .event_append(event(&record, "created", &caller.owner))
             .counter_add(Counter::SandboxesCreated, 1);
-        self.inner.store.apply(batch).await.map_err(Error::internal)?;
-        self.task_start(Task { engine: Arc::clone(&self.inner), record, job: None });
-        Ok(view)
+        let engine = self.clone();
+        // A task of its own: a record that nobody looks after would stay until the next start.
+        let made = tokio::spawn(async move {
+            engine.inner.store.apply(batch).await.map_err(Error::internal)?;
+            engine.task_start(Task { engine: Arc::clone(&engine.inner), record, job: None });
+            Ok(view)
+        });
+        made.await.map_err(Error::internal)?
     }
 
     /// A sandbox as it is now.
@@ -124,7 +132,7 @@ impl Engine {
     }
 
     /// Runs a sandbox's program: to its end, or until it is up if it is persistent. Runs of one sandbox
-    /// follow each other.
+    /// follow each other. Goes on if the caller goes away: its result is kept.
     ///
     /// # Errors
     /// [`ErrorKind::NotFound`], [`ErrorKind::Busy`], [`ErrorKind::LaunchFailed`], [`ErrorKind::SandboxEnded`].
@@ -133,7 +141,8 @@ impl Engine {
         self.handle(caller, id)?.ask(id, |reply| Command::Run { reply }).await?
     }
 
-    /// Runs a program in a fresh sandbox of which nothing is kept. Goes on to its end if the caller goes away.
+    /// Runs a program in a fresh sandbox of which nothing is kept. Ends when the caller goes away, that is,
+    /// when the future is dropped: nobody could have the result.
     ///
     /// # Errors
     /// Those of [`Self::sandbox_create`] and [`Self::program_run`].
@@ -146,7 +155,7 @@ impl Engine {
     }
 
     /// Runs a command in a fresh sandbox of which nothing is kept, joined to `streams`. The result has no output
-    /// but lines about limits.
+    /// but lines about limits. Ends as [`Self::program_run_once`] does.
     ///
     /// # Errors
     /// Those of [`Self::sandbox_create`] and [`Self::program_run`].
@@ -271,8 +280,9 @@ impl Inner {
 const PROGRAM_BYTES_SMALL: usize = 64 << 10;
 
 /// Hands ends of sandboxes to their tasks.
-async fn exits_pass(engine: Arc<Inner>, mut exits: mpsc::UnboundedReceiver<Exited>) {
-    while let Some(exit) = exits.recv().await {
+async fn events_pass(engine: Arc<Inner>, mut events: mpsc::UnboundedReceiver<RuntimeEvent>) {
+    while let Some(event) = events.recv().await {
+        let RuntimeEvent::Exited(exit) = event else { continue };
         tracing::debug!(sandbox = %exit.sandbox, stats = ?exit.stats, "the sandbox ended by itself");
         if let Some(handle) = engine.registry().get(&exit.sandbox) {
             let _ = handle.commands.send(Command::Exited);

@@ -9,6 +9,7 @@
 mod agent;
 mod engine;
 mod error;
+pub mod keys;
 mod log;
 mod native;
 pub mod program;
@@ -20,8 +21,9 @@ mod settings;
 
 pub use engine::Engine;
 pub use error::{Error, ErrorKind, Result};
+pub use keys::{Key, KeySecret, KeyTable};
 pub use log::{LogLine, LogStream};
 pub use native::NativeRuntime;
-pub use runtime::{Exited, Runtime, RuntimeError};
+pub use runtime::{Exited, Runtime, RuntimeError, RuntimeEvent};
 pub use sandbox_spec::{Caller, EndReason, LimitsSpec, ProgramSummary, Sandbox, SandboxSpec, SandboxState};
 pub use settings::Settings;

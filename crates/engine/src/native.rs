@@ -1,68 +1,119 @@
 //! The native runtime: the launcher's sandboxes, their agents behind sockets in the data directory.
+//!
+//! A launcher that dies is followed by another one. What was asked of the old one is asked again of the new one,
+//! where asking twice does no harm.
+
+mod room;
 
 use std::time::Duration;
 
 use async_trait::async_trait;
-use jail::client::{CallError, LauncherClient};
+use jail::{
+    client::{CallError, LauncherClient, Launchers},
+    launcher::LauncherProcess,
+};
 use protocol::{
-    SandboxId,
+    SandboxId, SnapshotId,
     launcher::{Found, LaunchSpec, Stats},
 };
-use storage::{layout::DataDir, pool::pool_space};
-use tokio::{net::UnixStream, sync::mpsc, time::Instant};
+use storage::layout::DataDir;
+use tokio::{
+    net::UnixStream,
+    sync::{mpsc, watch},
+    time::timeout,
+};
 
-use crate::runtime::{Exited, Runtime, RuntimeError};
+use crate::runtime::{Exited, Runtime, RuntimeError, RuntimeEvent};
 
-/// How long a launch waits for room in the storage, and how often it looks.
-const ROOM_PATIENCE: Duration = Duration::from_secs(15);
-const ROOM_POLL: Duration = Duration::from_millis(100);
-/// A launch never needs more than this part of the storage to be free, whatever its sandbox may write.
-const ROOM_SHARE: u64 = 16;
+/// How long a request waits for a launcher in the place of one that died.
+const SUCCESSOR_PATIENCE: Duration = Duration::from_secs(10);
+/// How often a request is asked again.
+const ATTEMPTS: u32 = 3;
 
 /// Sandboxes on this host, through the launcher.
 #[derive(Debug)]
 pub struct NativeRuntime {
-    launcher: LauncherClient,
+    /// The launcher that lives; none while one is awaited.
+    launcher: watch::Receiver<Option<LauncherClient>>,
     data: DataDir,
 }
 
 impl NativeRuntime {
-    /// Takes the launcher's socket. The receiver gets every sandbox that ends by itself.
+    /// Takes the launcher, and its keeper's word for the next ones. The receiver gets every sandbox that ends by
+    /// itself, and every change of the launcher.
     ///
     /// # Errors
-    /// When the socket can't be registered with the runtime.
+    /// When the sockets can't be registered with tokio.
     pub fn connect(
-        launcher: std::os::fd::OwnedFd,
+        process: LauncherProcess,
         data: DataDir,
-    ) -> std::io::Result<(Self, mpsc::UnboundedReceiver<Exited>)> {
-        let (launcher, mut exits) = LauncherClient::connect(launcher)?;
-        let (sender, receiver) = mpsc::unbounded_channel();
-        tokio::spawn(async move {
-            while let Some(exit) = exits.recv().await {
-                let _ = sender.send(Exited { sandbox: exit.sandbox, stats: exit.stats });
+    ) -> std::io::Result<(Self, mpsc::UnboundedReceiver<RuntimeEvent>)> {
+        let launchers = Launchers::new(process.keeper)?;
+        let (client, exits) = LauncherClient::connect(process.launcher.socket)?;
+        let (launcher, seen) = watch::channel(Some(client));
+        let (events, receiver) = mpsc::unbounded_channel();
+        tokio::spawn(launchers_follow(launchers, launcher, exits, events));
+        Ok((Self { launcher: seen, data }, receiver))
+    }
+
+    /// Asks the launcher, and its successors if it dies over it.
+    async fn ask<T, F>(&self, ask: impl Fn(LauncherClient) -> F) -> Result<T, RuntimeError>
+    where
+        F: Future<Output = Result<T, CallError>>,
+    {
+        let mut attempts = 0;
+        loop {
+            attempts += 1;
+            let launcher = self.launcher().await?;
+            match ask(launcher).await {
+                Err(CallError::Gone(_)) if attempts < ATTEMPTS => {}
+                answer => return Ok(answer?),
             }
-        });
-        Ok((Self { launcher, data }, receiver))
+        }
+    }
+
+    async fn launcher(&self) -> Result<LauncherClient, RuntimeError> {
+        let mut launcher = self.launcher.clone();
+        let alive = timeout(
+            SUCCESSOR_PATIENCE,
+            launcher.wait_for(|launcher| launcher.as_ref().is_some_and(LauncherClient::is_connected)),
+        );
+        match alive.await {
+            Ok(Ok(launcher)) => launcher.clone().ok_or_else(no_launcher),
+            _ => Err(no_launcher()),
+        }
     }
 }
 
-impl NativeRuntime {
-    /// Waits until the storage has room for what a sandbox may write. Quotas together may be more than it holds;
-    /// this keeps one after another from filling it. What a removed sandbox held comes back only after a while
-    /// (btrfs frees it in the background), which is what is waited for.
-    async fn room_await(&self, disk_bytes: u64) -> Result<(), RuntimeError> {
-        let give_up = Instant::now() + ROOM_PATIENCE;
-        loop {
-            let Ok(space) = pool_space(&self.data) else { return Ok(()) };
-            let needed = disk_bytes.min(space.total_bytes / ROOM_SHARE);
-            if space.free_bytes >= needed {
-                return Ok(());
+fn no_launcher() -> RuntimeError {
+    RuntimeError::Broken("there is no launcher; see the log, and restart the server".into())
+}
+
+/// Passes on what launchers tell, one after the other.
+async fn launchers_follow(
+    launchers: Launchers,
+    current: watch::Sender<Option<LauncherClient>>,
+    mut exits: mpsc::UnboundedReceiver<jail::client::Exited>,
+    events: mpsc::UnboundedSender<RuntimeEvent>,
+) {
+    loop {
+        while let Some(exit) = exits.recv().await {
+            let exited = Exited { sandbox: exit.sandbox, stats: exit.stats };
+            let _ = events.send(RuntimeEvent::Exited(exited));
+        }
+        current.send_replace(None);
+        let Some(started) = launchers.next().await else { return };
+        match LauncherClient::connect(started.socket) {
+            Ok((client, next_exits)) => {
+                tracing::warn!(launcher = started.pid, "another launcher took over");
+                exits = next_exits;
+                current.send_replace(Some(client));
+                let _ = events.send(RuntimeEvent::Restarted);
             }
-            if Instant::now() >= give_up {
-                let (free_mb, needed_mb) = (space.free_bytes >> 20, needed >> 20);
-                return Err(RuntimeError::StorageFull { free_mb, needed_mb });
+            Err(error) => {
+                tracing::error!(%error, "the launcher's socket can't be used");
+                return;
             }
-            tokio::time::sleep(ROOM_POLL).await;
         }
     }
 }
@@ -70,26 +121,60 @@ impl NativeRuntime {
 #[async_trait]
 impl Runtime for NativeRuntime {
     async fn launch(&self, spec: LaunchSpec) -> Result<(), RuntimeError> {
-        self.room_await(spec.limits.disk_bytes).await?;
-        let launched = self.launcher.launch(spec).await?;
+        room::room_await(&self.data, spec.limits.disk_bytes).await?;
+        let mut attempts = 0;
+        let launched = loop {
+            attempts += 1;
+            match self.launcher().await?.launch(spec.clone()).await {
+                // It may run: then it was not told, and is begun anew.
+                Err(CallError::Gone(_)) if attempts < ATTEMPTS => {
+                    self.kill(spec.sandbox).await?;
+                }
+                launched => break launched?,
+            }
+        };
         tracing::debug!(pid = launched.pid, timings = ?launched.timings, "launched");
         Ok(())
     }
 
     async fn kill(&self, sandbox: SandboxId) -> Result<Stats, RuntimeError> {
-        Ok(self.launcher.kill(sandbox).await?)
+        self.ask(|launcher| async move { launcher.kill(sandbox).await }).await
     }
 
     async fn remove(&self, sandbox: SandboxId) -> Result<Stats, RuntimeError> {
-        Ok(self.launcher.remove(sandbox).await?)
+        self.ask(|launcher| async move { launcher.remove(sandbox).await }).await
     }
 
     async fn stats(&self, sandbox: SandboxId) -> Result<Stats, RuntimeError> {
-        Ok(self.launcher.stats(sandbox).await?)
+        self.ask(|launcher| async move { launcher.stats(sandbox).await }).await
     }
 
     async fn inventory(&self) -> Result<Vec<Found>, RuntimeError> {
-        Ok(self.launcher.inventory().await?)
+        self.ask(|launcher| async move { launcher.inventory().await }).await
+    }
+
+    async fn snapshot_create(&self, sandbox: SandboxId, snapshot: SnapshotId) -> Result<(), RuntimeError> {
+        room::room_check(&self.data)?;
+        // Not asked again: whether it was made is not known, and the name is used.
+        Ok(self.launcher().await?.snapshot_create(sandbox, snapshot).await?)
+    }
+
+    async fn snapshot_restore(
+        &self,
+        sandbox: SandboxId,
+        snapshot: SnapshotId,
+        disk_bytes: u64,
+    ) -> Result<(), RuntimeError> {
+        self.ask(|launcher| async move { launcher.snapshot_restore(sandbox, snapshot, disk_bytes).await })
+            .await
+    }
+
+    async fn snapshot_remove(&self, snapshot: SnapshotId) -> Result<(), RuntimeError> {
+        self.ask(|launcher| async move { launcher.snapshot_remove(snapshot).await }).await
+    }
+
+    async fn snapshot_list(&self) -> Result<Vec<SnapshotId>, RuntimeError> {
+        self.ask(|launcher| async move { launcher.snapshot_list().await }).await
     }
 
     async fn agent_connect(&self, sandbox: SandboxId) -> Result<UnixStream, RuntimeError> {

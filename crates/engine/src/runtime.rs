@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 use protocol::{
-    SandboxId,
+    SandboxId, SnapshotId,
     launcher::{Found, LaunchSpec, Stats},
 };
 use tokio::net::UnixStream;
@@ -43,6 +43,15 @@ pub struct Exited {
     pub stats: Stats,
 }
 
+/// What a runtime tells by itself.
+#[derive(Clone, Copy, Debug)]
+pub enum RuntimeEvent {
+    /// A sandbox ended.
+    Exited(Exited),
+    /// It was out of order for a while: what ended meanwhile was not told.
+    Restarted,
+}
+
 /// Runs sandboxes.
 #[async_trait]
 pub trait Runtime: Send + Sync + 'static {
@@ -57,6 +66,24 @@ pub trait Runtime: Send + Sync + 'static {
 
     /// What a sandbox uses now.
     async fn stats(&self, sandbox: SandboxId) -> Result<Stats, RuntimeError>;
+
+    /// Keeps the state of a sandbox's layer, whether it runs or not. Durable when done.
+    async fn snapshot_create(&self, sandbox: SandboxId, snapshot: SnapshotId) -> Result<(), RuntimeError>;
+
+    /// Makes the layer of a sandbox that does not run what a snapshot holds. Durable when done; when it fails the
+    /// layer is what it was. May be done again.
+    async fn snapshot_restore(
+        &self,
+        sandbox: SandboxId,
+        snapshot: SnapshotId,
+        disk_bytes: u64,
+    ) -> Result<(), RuntimeError>;
+
+    /// Removes a snapshot, if there is one.
+    async fn snapshot_remove(&self, snapshot: SnapshotId) -> Result<(), RuntimeError>;
+
+    /// Every snapshot.
+    async fn snapshot_list(&self) -> Result<Vec<SnapshotId>, RuntimeError>;
 
     /// Every sandbox of which something is there.
     async fn inventory(&self) -> Result<Vec<Found>, RuntimeError>;

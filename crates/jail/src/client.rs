@@ -12,7 +12,7 @@ use std::{
 };
 
 use protocol::{
-    SandboxId,
+    SandboxId, SnapshotId,
     agent::ExitStatus,
     launcher::{
         Call, DATAGRAM_BYTES_MAX, Failure, Found, INVENTORY_PAGE, LaunchSpec, LaunchTimings, Reply, Request,
@@ -26,6 +26,8 @@ use tokio::{
     net::UnixDatagram,
     sync::{mpsc, oneshot},
 };
+
+use crate::launcher::{Started, started_receive};
 
 /// A handle to the launcher, for any number of tasks.
 #[derive(Clone, Debug)]
@@ -78,13 +80,43 @@ pub struct Exited {
     pub stats: Stats,
 }
 
+/// Where launchers come from: the keeper's socket.
+#[derive(Debug)]
+pub struct Launchers(UnixDatagram);
+
+impl Launchers {
+    /// Takes the socket of [`crate::launcher::LauncherProcess::keeper`]. Must be called within a tokio runtime.
+    ///
+    /// # Errors
+    /// When the socket can't be registered with the runtime.
+    pub fn new(keeper: OwnedFd) -> io::Result<Self> {
+        rustix::io::ioctl_fionbio(&keeper, true)?;
+        Ok(Self(UnixDatagram::from_std(keeper.into())?))
+    }
+
+    /// Waits for the launcher that takes the place of one that died. `None` when there will be none.
+    pub async fn next(&self) -> Option<Started> {
+        let received = self.0.async_io(tokio::io::Interest::READABLE, || {
+            Ok(started_receive(&self.0).map_err(|error| error.errno)?)
+        });
+        match received.await {
+            Ok(started) => Some(started),
+            Err(error) => {
+                tracing::error!(%error, "there is no launcher any more; restart the server");
+                None
+            }
+        }
+    }
+}
+
 impl LauncherClient {
-    /// Takes the socket of [`crate::launcher::LauncherProcess`]. Must be called within a tokio runtime. The
+    /// Takes the socket of [`Started`]. Must be called within a tokio runtime. The
     /// receiver gets every unasked end of a sandbox; it closes when the launcher is gone.
     ///
     /// # Errors
     /// When the socket can't be registered with the runtime.
     pub fn connect(socket: OwnedFd) -> io::Result<(Self, mpsc::UnboundedReceiver<Exited>)> {
+        rustix::io::ioctl_fionbio(&socket, true)?;
         let shared = Arc::new(Shared {
             socket: UnixDatagram::from_std(socket.into())?,
             number_next: AtomicU64::new(1),
@@ -93,6 +125,12 @@ impl LauncherClient {
         let (exits, receiver) = mpsc::unbounded_channel();
         tokio::spawn(read(Arc::clone(&shared), exits));
         Ok((Self { shared }, receiver))
+    }
+
+    /// Whether the launcher lives, as far as is known.
+    #[must_use]
+    pub fn is_connected(&self) -> bool {
+        self.shared.waiting.lock().unwrap_or_else(PoisonError::into_inner).is_some()
     }
 
     /// Starts a sandbox.
@@ -146,6 +184,55 @@ impl LauncherClient {
         self.call_stats(Request::Stats(sandbox)).await
     }
 
+    /// Keeps the state of a sandbox's layer under a new name. It is on the disk when this returns.
+    ///
+    /// # Errors
+    /// The step that failed; there is no such snapshot then.
+    pub async fn snapshot_create(&self, sandbox: SandboxId, snapshot: SnapshotId) -> Result<(), CallError> {
+        self.call_done(Request::SnapshotCreate { sandbox, snapshot }).await
+    }
+
+    /// Makes the layer of a sandbox that does not run what a snapshot holds. It is on the disk when this returns.
+    ///
+    /// # Errors
+    /// The step that failed; the layer is what it was then.
+    pub async fn snapshot_restore(
+        &self,
+        sandbox: SandboxId,
+        snapshot: SnapshotId,
+        disk_bytes: u64,
+    ) -> Result<(), CallError> {
+        self.call_done(Request::SnapshotRestore { sandbox, snapshot, disk_bytes }).await
+    }
+
+    /// Removes a snapshot, if there is one.
+    ///
+    /// # Errors
+    /// The step that failed.
+    pub async fn snapshot_remove(&self, snapshot: SnapshotId) -> Result<(), CallError> {
+        self.call_done(Request::SnapshotRemove(snapshot)).await
+    }
+
+    /// Every snapshot, in the order of their ids.
+    ///
+    /// # Errors
+    /// The step that failed.
+    pub async fn snapshot_list(&self) -> Result<Vec<SnapshotId>, CallError> {
+        let mut all: Vec<SnapshotId> = Vec::new();
+        loop {
+            match self.call(Request::SnapshotList { after: all.last().copied() }).await? {
+                (Reply::Snapshots { snapshots, .. }, _) => {
+                    let last = snapshots.len() < INVENTORY_PAGE;
+                    all.extend(snapshots);
+                    if last {
+                        return Ok(all);
+                    }
+                }
+                other => return Err(unexpected(&other)),
+            }
+        }
+    }
+
     /// Every sandbox of which something is on the host.
     ///
     /// # Errors
@@ -194,7 +281,10 @@ impl LauncherClient {
             let mut control = SendAncillaryBuffer::new(&mut []);
             Ok(sendmsg(&self.shared.socket, &[IoSlice::new(&bytes)], &mut control, SendFlags::NOSIGNAL)?)
         });
-        sent.await.map_err(CallError::Gone)?;
+        if let Err(error) = sent.await {
+            self.shared.waiting.lock().unwrap_or_else(PoisonError::into_inner).take();
+            return Err(CallError::Gone(error));
+        }
         match answered.await {
             Ok((Reply::Failed { failure, .. }, _)) => Err(CallError::Failed(failure)),
             Ok(answer) => Ok(answer),
@@ -216,6 +306,7 @@ async fn read(shared: Arc<Shared>, exits: mpsc::UnboundedSender<Exited>) {
             | Reply::Done { number }
             | Reply::Stats { number, .. }
             | Reply::Inventory { number, .. }
+            | Reply::Snapshots { number, .. }
             | Reply::Failed { number, .. } => *number,
         };
         let waiting = match &mut *shared.waiting.lock().unwrap_or_else(PoisonError::into_inner) {

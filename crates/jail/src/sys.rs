@@ -169,6 +169,8 @@ pub(crate) fn interface_up(name: &str) -> Result<()> {
 mod btrfs {
     pub(super) const SUBVOL_CREATE: libc::Ioctl = 0x5000_940e;
     pub(super) const SNAP_DESTROY: libc::Ioctl = 0x5000_940f;
+    pub(super) const SNAP_CREATE_V2: libc::Ioctl = 0x5000_9417;
+    pub(super) const SUBVOL_RDONLY: u64 = 2;
     pub(super) const QGROUP_LIMIT: libc::Ioctl = 0x8030_942b;
     pub(super) const QGROUP_LIMIT_MAX_RFER: u64 = 1;
     pub(super) const INO_LOOKUP: libc::Ioctl = 0xd000_9412_u32 as libc::Ioctl;
@@ -208,6 +210,16 @@ mod btrfs {
         pub(super) name: [u8; 4088],
     }
 
+    /// `struct btrfs_ioctl_vol_args_v2`.
+    #[repr(C)]
+    pub(super) struct VolumeArgs2 {
+        pub(super) fd: i64,
+        pub(super) transid: u64,
+        pub(super) flags: u64,
+        pub(super) unused: [u64; 4],
+        pub(super) name: [u8; 4040],
+    }
+
     /// `struct btrfs_ioctl_qgroup_limit_args`.
     #[repr(C)]
     pub(super) struct QgroupLimitArgs {
@@ -238,6 +250,32 @@ fn subvolume_call(folder: BorrowedFd<'_>, name: &str, request: libc::Ioctl) -> R
     args.name[..name.len()].copy_from_slice(name.as_bytes());
     // SAFETY: both requests read one btrfs_ioctl_vol_args, NUL-terminated, which lives across the call.
     check(unsafe { libc::ioctl(folder.as_raw_fd(), request, &raw const args) }.into())?;
+    Ok(())
+}
+
+/// Makes a snapshot of the btrfs subvolume behind `subvolume`, as `name` in the folder behind `folder`
+/// (BTRFS_IOC_SNAP_CREATE_V2). What was written before is part of it, and it is on the disk when this returns: the
+/// kernel commits its transaction (`btrfs_mksubvol`, `create_snapshot` in `fs/btrfs/ioctl.c`).
+pub(crate) fn subvolume_snapshot(
+    subvolume: BorrowedFd<'_>,
+    folder: BorrowedFd<'_>,
+    name: &str,
+    read_only: bool,
+) -> Result<()> {
+    let mut args = btrfs::VolumeArgs2 {
+        fd: i64::from(subvolume.as_raw_fd()),
+        transid: 0,
+        flags: if read_only { btrfs::SUBVOL_RDONLY } else { 0 },
+        unused: [0; 4],
+        name: [0; 4040],
+    };
+    if name.is_empty() || name.len() >= args.name.len() || name.contains(['/', '\0']) {
+        return Err(Errno::INVAL);
+    }
+    args.name[..name.len()].copy_from_slice(name.as_bytes());
+    // SAFETY: the request reads one btrfs_ioctl_vol_args_v2, NUL-terminated, which lives across the call, and
+    // the descriptor in it is open across the call.
+    check(unsafe { libc::ioctl(folder.as_raw_fd(), btrfs::SNAP_CREATE_V2, &raw const args) }.into())?;
     Ok(())
 }
 

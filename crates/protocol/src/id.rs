@@ -57,3 +57,8 @@ id! {
     /// Names one exec (a process tree that the agent started) within its sandbox.
     ExecId
 }
+
+id! {
+    /// Names a snapshot of a sandbox's layer: in the store, and in folder names.
+    SnapshotId
+}

@@ -5,7 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{SandboxId, limits::Limits};
+use crate::{SandboxId, SnapshotId, limits::Limits};
 
 /// The largest datagram, either way.
 pub const DATAGRAM_BYTES_MAX: usize = 128 << 10;
@@ -37,6 +37,32 @@ pub enum Request {
     Remove(SandboxId),
     /// What the sandbox uses now: answered by [`Reply::Stats`].
     Stats(SandboxId),
+    /// Keeps the state of a sandbox's layer, running or not, read-only and durable. Answered by [`Reply::Done`]
+    /// when it is on the disk.
+    SnapshotCreate {
+        /// Whose layer.
+        sandbox: SandboxId,
+        /// Its name. Must be new.
+        snapshot: SnapshotId,
+    },
+    /// Replaces the layer of a sandbox that does not run by the state of a snapshot, or makes it if there is
+    /// none. Durable when answered by [`Reply::Done`]; when it fails the layer is what it was.
+    SnapshotRestore {
+        /// Whose layer.
+        sandbox: SandboxId,
+        /// Which state.
+        snapshot: SnapshotId,
+        /// What the layer may hold.
+        disk_bytes: u64,
+    },
+    /// Removes a snapshot. [`Reply::Done`], also if there is none.
+    SnapshotRemove(SnapshotId),
+    /// Which snapshots there are, in the order of their ids and from behind the given one on: answered by
+    /// [`Reply::Snapshots`].
+    SnapshotList {
+        /// The last of the page before.
+        after: Option<SnapshotId>,
+    },
     /// Which sandboxes have a layer or processes here, in the order of their ids and from behind the given one
     /// on: answered by [`Reply::Inventory`].
     Inventory {
@@ -58,6 +84,8 @@ pub struct LaunchSpec {
     pub network: NetworkMode,
     /// Nothing of its layer is needed after it ends: writes need not reach the disk.
     pub ephemeral: bool,
+    /// The state that its layer is made with, if it has none yet; `None` makes an empty one.
+    pub origin: Option<SnapshotId>,
 }
 
 /// A read-only root file system.
@@ -107,6 +135,13 @@ pub enum Reply {
         number: u64,
         /// One page; the last is shorter than [`INVENTORY_PAGE`].
         sandboxes: Vec<Found>,
+    },
+    /// Answer to [`Request::SnapshotList`].
+    Snapshots {
+        /// The request.
+        number: u64,
+        /// One page; the last is shorter than [`INVENTORY_PAGE`].
+        snapshots: Vec<SnapshotId>,
     },
     /// The request failed and left nothing behind.
     Failed {

@@ -10,5 +10,5 @@ pub mod launcher;
 pub mod limits;
 mod path;
 
-pub use id::{ExecId, SandboxId};
+pub use id::{ExecId, SandboxId, SnapshotId};
 pub use path::{GuestPath, HostPath, InvalidGuestPath};

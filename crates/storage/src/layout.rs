@@ -254,10 +254,29 @@ impl DataDir {
             let path = path.join(name);
             folder_own(&folder_open(&root, Path::new(name), &path)?, &path, uid, gid, mode)?;
         }
+        // An external one may be filled later; what it holds is its owner's affair.
+        let toolchains = self.toolchains.as_path();
+        fs::create_dir_all(toolchains).map_err(failed("create", toolchains))?;
         let (server, logs) = (self.server_folder(), self.log_folder());
         let server = folder_open(&root, Path::new("server"), server.as_path())?;
         let folder = folder_open(&server, Path::new("logs"), logs.as_path())?;
         folder_own(&folder, logs.as_path(), server_uid, server_gid, 0o700)
+    }
+
+    /// The user that the server drops to here; `None` where no data directory has been made yet.
+    ///
+    /// The folder is its own, but its name is in a folder of root's: nobody can have put another in its place.
+    ///
+    /// # Errors
+    /// [`LayoutError::Io`].
+    pub fn server_owner(&self) -> Result<Option<u32>, LayoutError> {
+        let (folder, lock) = (self.server_folder(), self.lock_file());
+        let found = fs::symlink_metadata(lock.as_path()).and_then(|_| fs::symlink_metadata(folder.as_path()));
+        match found {
+            Ok(found) => Ok(Some(found.uid())),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(failed("examine", folder.as_path())(error)),
+        }
     }
 
     /// Takes the lock, or says who has it. The folder must have been made by [`DataDir::create`].
@@ -370,6 +389,7 @@ mod tests {
     fn folders_get_their_owners_and_modes_again_and_again() {
         let temp = tempfile::tempdir().unwrap();
         let data = dir(temp.path().join("a/b"));
+        assert_eq!(data.server_owner().unwrap(), None);
         for _ in 0..2 {
             data.create(1234, 1235).unwrap();
             assert_eq!(owner_and_mode(data.root()), (0, 0, 0o711));
@@ -377,6 +397,7 @@ mod tests {
             assert_eq!(owner_and_mode(&data.toolchains()), (0, 0, 0o755));
             assert_eq!(owner_and_mode(&data.run()), (0, 0, 0o711));
             assert_eq!(owner_and_mode(&data.server_folder()), (1234, 1235, 0o700));
+            assert_eq!(data.server_owner().unwrap(), Some(1234));
             assert_eq!(owner_and_mode(&data.log_folder()), (1234, 1235, 0o700));
             assert_eq!(owner_and_mode(&data.lock_file()), (0, 0, 0o600));
             fs::set_permissions(data.storage().as_path(), Permissions::from_mode(0o777)).unwrap();

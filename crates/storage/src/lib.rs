@@ -11,6 +11,7 @@ pub mod progress;
 pub mod resolver;
 pub mod run_folder;
 pub mod toolchains;
+pub mod tree_copy;
 
 mod host_command;
 mod mounted;

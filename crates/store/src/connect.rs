@@ -22,6 +22,8 @@ use crate::{
 const APPLICATION_ID: u32 = u32::from_be_bytes(*b"Atol");
 /// How long to wait for a foreign holder of SQLite's locks, as a backup that runs.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long to wait for the store's lock: a command that changes keys holds it for a moment.
+const LOCK_PATIENCE: Duration = Duration::from_secs(1);
 /// What the write-ahead log is cut back to after something large went through it. Above what it reaches
 /// otherwise (`checkpoint.rs`): a file that need not grow is written faster.
 const WAL_BYTES_KEPT: u32 = 64 << 20;
@@ -36,23 +38,52 @@ pub(crate) struct Connections {
     pub(crate) writer: Connection,
     pub(crate) checkpointer: Connection,
     pub(crate) readers: Vec<Connection>,
-    /// To be dropped after the connections.
-    pub(crate) lock: Lock,
+    /// To be dropped after the connections. `None` where a server beside this process holds it.
+    pub(crate) lock: Option<Lock>,
 }
 
 /// Opens the store at `path`, or makes it.
 pub(crate) fn store_connect(path: &HostPath) -> Result<Connections, OpenError> {
     let real = path_resolve(path.as_path()).map_err(io_failed(path, "find the folder"))?;
     // First of all: two stores of one process must not even read the file behind SQLite's back.
-    let lock = Lock::acquire(&real)
+    let lock = Lock::wait(&real, LOCK_PATIENCE)
         .map_err(io_failed(path, "lock"))?
         .ok_or_else(|| OpenError::InUse { path: path.clone() })?;
-    header_check(path, &real)?;
-    let mut writer = sound_connect(path, &real)?;
+    locked_connect(path, &real, lock)
+}
+
+/// The same, and where another process holds the lock, connects to the store as it is.
+pub(crate) fn store_connect_beside(path: &HostPath) -> Result<Connections, OpenError> {
+    let real = path_resolve(path.as_path()).map_err(io_failed(path, "find the folder"))?;
+    if let Some(lock) = Lock::acquire(&real).map_err(io_failed(path, "lock"))? {
+        return locked_connect(path, &real, lock);
+    }
+    let mut writer = connect(&real, OpenFlags::SQLITE_OPEN_READ_WRITE).map_err(sql_failed(path, "open"))?;
+    // The holder of the lock has checked the file; whether both mean the same by it is left to ask.
+    let found = version_get(&writer).map_err(sql_failed(path, "read the schema version"))?;
+    if found != VERSION {
+        return Err(OpenError::OtherVersion { path: path.clone(), found, known: VERSION });
+    }
     writer_configure(path, &mut writer)?;
-    let checkpointer = connect(&real, OpenFlags::SQLITE_OPEN_READ_WRITE).map_err(sql_failed(path, "open"))?;
+    others_connect(path, &real, writer, None)
+}
+
+fn locked_connect(path: &HostPath, real: &Path, lock: Lock) -> Result<Connections, OpenError> {
+    header_check(path, real)?;
+    let mut writer = sound_connect(path, real)?;
+    writer_configure(path, &mut writer)?;
+    others_connect(path, real, writer, Some(lock))
+}
+
+fn others_connect(
+    path: &HostPath,
+    real: &Path,
+    writer: Connection,
+    lock: Option<Lock>,
+) -> Result<Connections, OpenError> {
+    let checkpointer = connect(real, OpenFlags::SQLITE_OPEN_READ_WRITE).map_err(sql_failed(path, "open"))?;
     let readers = (0..READERS)
-        .map(|_| connect(&real, OpenFlags::SQLITE_OPEN_READ_ONLY))
+        .map(|_| connect(real, OpenFlags::SQLITE_OPEN_READ_ONLY))
         .collect::<Result<_, _>>()
         .map_err(sql_failed(path, "open"))?;
     Ok(Connections { writer, checkpointer, readers, lock })

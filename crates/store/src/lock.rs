@@ -8,7 +8,12 @@ use std::{
     io,
     os::unix::fs::{MetadataExt, OpenOptionsExt},
     path::{Path, PathBuf},
+    thread::sleep,
+    time::{Duration, Instant},
 };
+
+/// Between two attempts to take the lock.
+const PAUSE: Duration = Duration::from_millis(20);
 
 /// Held while a store is open. The kernel lets go of it when the process ends in whatever way.
 #[derive(Debug)]
@@ -18,6 +23,17 @@ pub(crate) struct Lock {
 }
 
 impl Lock {
+    /// As [`Self::acquire`], and tries again for a while before it gives up.
+    pub(crate) fn wait(database: &Path, patience: Duration) -> io::Result<Option<Self>> {
+        let until = Instant::now() + patience;
+        loop {
+            match Self::acquire(database)? {
+                None if Instant::now() < until => sleep(PAUSE),
+                outcome => return Ok(outcome),
+            }
+        }
+    }
+
     /// Takes the lock of the database at `database`; `None` where another holds it.
     pub(crate) fn acquire(database: &Path) -> io::Result<Option<Self>> {
         let mut path = database.as_os_str().to_owned();

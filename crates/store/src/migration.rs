@@ -7,6 +7,7 @@ const MIGRATIONS: &[(&str, &str)] = &[
     ("0001_sandboxes", include_str!("../migrations/0001_sandboxes.sql")),
     ("0002_events", include_str!("../migrations/0002_events.sql")),
     ("0003_counters", include_str!("../migrations/0003_counters.sql")),
+    ("0004_keys", include_str!("../migrations/0004_keys.sql")),
 ];
 
 /// The schema version that this program works with.

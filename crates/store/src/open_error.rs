@@ -44,6 +44,18 @@ pub enum OpenError {
         /// The newest that this program knows.
         known: u32,
     },
+    /// A server of another version has the file open.
+    #[error(
+        "{path} is in use by a server of another version (schema {found}, this one knows {known}): use that version's `atoll`"
+    )]
+    OtherVersion {
+        /// The file.
+        path: HostPath,
+        /// Its schema version.
+        found: u32,
+        /// The one that this program knows.
+        known: u32,
+    },
     /// The file is one of Atoll's but its content is damaged.
     #[error(
         "{path} is damaged ({detail}): restore a copy, or save what can be saved with `sqlite3 {path} .recover` into a new file"

@@ -5,8 +5,13 @@ use rusqlite::Connection;
 use tokio::sync::oneshot;
 
 use crate::{
-    Batch, OpenError, StoreError, checkpoint::Checkpointer, connect::store_connect, error::Fault, lock::Lock,
-    reader::Readers, writer::Writer,
+    Batch, OpenError, StoreError,
+    checkpoint::Checkpointer,
+    connect::{Connections, store_connect, store_connect_beside},
+    error::Fault,
+    lock::Lock,
+    reader::Readers,
+    writer::Writer,
 };
 
 /// An open store. Put it in an `Arc` and call it from as many tasks as there are: no call blocks the thread it
@@ -19,7 +24,7 @@ pub struct Store {
     // Dropped in this order: whoever comes next may open the file only after the last connection is closed.
     readers: Readers,
     writer: Writer,
-    _lock: Lock,
+    lock: Option<Lock>,
 }
 
 impl Store {
@@ -32,12 +37,30 @@ impl Store {
     /// # Errors
     /// [`OpenError`]: the file cannot be used, and why.
     pub fn open(path: &HostPath) -> Result<Self, OpenError> {
-        let connections = store_connect(path)?;
+        Self::start(path, store_connect(path)?)
+    }
+
+    /// As [`Self::open`]; but where a server has the store open, opens it beside that one, for a short while and a
+    /// few changes. Such a store is neither checked nor migrated.
+    ///
+    /// # Errors
+    /// [`OpenError`]: the file cannot be used, and why.
+    pub fn open_beside(path: &HostPath) -> Result<Self, OpenError> {
+        Self::start(path, store_connect_beside(path)?)
+    }
+
+    /// Whether a server had the store open already when this one was opened.
+    #[must_use]
+    pub fn is_beside(&self) -> bool {
+        self.lock.is_none()
+    }
+
+    fn start(path: &HostPath, connections: Connections) -> Result<Self, OpenError> {
         let thread_failed = |source| OpenError::Io { path: path.clone(), step: "start a thread", source };
         let readers = Readers::start(connections.readers).map_err(thread_failed)?;
         let checkpointer = Checkpointer::start(connections.checkpointer).map_err(thread_failed)?;
         let writer = Writer::start(connections.writer, checkpointer).map_err(thread_failed)?;
-        Ok(Self { readers, writer, _lock: connections.lock })
+        Ok(Self { readers, writer, lock: connections.lock })
     }
 
     /// Stores all changes of `batch`, or none of them. Batches that one task applies one after the other are

@@ -23,6 +23,8 @@ fn answering(server: &Server) -> Vec<Vec<String>> {
         "doctor --json",
         "toolchain list",
         "toolchain list --json",
+        "keys list --data-dir DATA",
+        "keys list --json --data-dir DATA",
         "ps --server BASE",
         "ps --json --server BASE",
         "logs ID --server BASE",
@@ -31,7 +33,9 @@ fn answering(server: &Server) -> Vec<Vec<String>> {
         // Last: nothing is left to remove for a second one.
         "rm ID --server BASE",
     ];
-    let filled = commands.map(|command| command.replace("BASE", server.base()).replace("ID", &id));
+    let data = server.data().display().to_string();
+    let filled = commands
+        .map(|command| command.replace("BASE", server.base()).replace("DATA", &data).replace("ID", &id));
     filled.iter().map(|command| command.split(' ').map(str::to_owned).collect()).collect()
 }
 

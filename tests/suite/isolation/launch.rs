@@ -1,6 +1,6 @@
 //! What a program could reach of the processes that launched it.
 
-use blackbox::Server;
+use blackbox::{Server, deadline::wait_until};
 use serde_json::json;
 
 use crate::attack::{all_denied, attempts, program};
@@ -115,4 +115,31 @@ fn a_program_that_takes_away_its_first_processs_limits_harms_only_itself() {
     assert!([200, 409].contains(&first.status), "{} {}", first.status, first.text);
     assert_eq!(server.execute_code("bash", "echo alive").output(), "alive\n");
     server.remove(&id);
+}
+
+#[test]
+fn an_upload_to_a_crippled_first_process_holds_up_neither_delete_nor_lease() {
+    let server = Server::start_with(&["--lease-persistent", "5s"]);
+    // Without room for another descriptor it takes no connection.
+    let code = "import resource, time\nresource.prlimit(1, resource.RLIMIT_NOFILE, (0, 0))\nprint('crippled', flush=True)\ntime.sleep(1000)";
+    let crippled = || {
+        let id = server.create(&program(code, &json!({"mode": "persistent"})));
+        assert!(server.run(&id).is_running);
+        wait_until("its first process is crippled", || {
+            server.get(&format!("/admin/api/sandboxes/{id}/logs")).text.contains("crippled")
+        });
+        let client = (*server).clone();
+        let path = format!("/sandbox/{id}/files");
+        let upload = std::thread::spawn(move || client.post(&path, &json!([{"path": "a", "content": "b"}])));
+        (id, upload)
+    };
+    let (id, upload) = crippled();
+    server.remove(&id);
+    assert_ne!(upload.join().unwrap().status, 200, "nobody took the file");
+    let (id, upload) = crippled();
+    wait_until("its lease ends it", || {
+        server.get(&format!("/sandbox/{id}")).ok()["ended"]["reason"] == "lease_ended"
+    });
+    let _ = upload.join().unwrap();
+    assert_eq!(server.execute_code("bash", "echo alive").output(), "alive\n");
 }

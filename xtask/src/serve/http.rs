@@ -39,13 +39,17 @@ pub(crate) fn get(url: &str, limit: Duration) -> Result<(), HttpError> {
     text_of(agent(limit).get(url).call()?).map(drop)
 }
 
-/// `POST url` with `body` as JSON, and the answer of 200 read as JSON.
+/// `POST url` with `body` as JSON, and the answer of 200 read as JSON. Sends the key of the commands of `atoll`, for
+/// a data directory that has keys.
 pub(crate) fn post<A: DeserializeOwned>(
     url: &str,
     body: &impl Serialize,
     limit: Duration,
 ) -> Result<A, HttpError> {
-    let request = agent(limit).post(url).content_type("application/json");
+    let mut request = agent(limit).post(url).content_type("application/json");
+    if let Ok(key) = std::env::var("ATOLL_KEY") {
+        request = request.header("x-api-key", key);
+    }
     let body = text_of(request.send(serde_json::to_string(body).map_err(HttpError::Request)?)?)?;
     serde_json::from_str(&body).map_err(|source| HttpError::Body { body, source })
 }

@@ -1,3 +1,4 @@
 //! The foreign APIs that Atoll speaks, a module each. None knows of another.
 
 pub(crate) mod sandbox_service;
+pub(crate) mod vms;

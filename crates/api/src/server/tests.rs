@@ -1,5 +1,7 @@
 //! The server over real sockets: several listeners, limits on the head, large bodies, graceful shutdown.
 
+mod clients;
+
 use std::{
     net::{SocketAddr, TcpListener as BoundListener},
     sync::Arc,
@@ -19,7 +21,7 @@ use tokio::{
     task::JoinHandle,
 };
 
-use super::*;
+use super::{connection::HEAD_BYTES_MAX, *};
 use crate::limits::body_read;
 
 /// Long enough never to be the reason that something ends.
@@ -36,7 +38,7 @@ fn start(router: Router, listeners: usize, grace: Duration) -> Served {
     let addresses = listeners.iter().map(|listener| listener.local_addr().unwrap()).collect();
     let (stop, stopped) = oneshot::channel();
     let shutdown = async move { stopped.await.unwrap_or_default() };
-    Served { addresses, stop, task: tokio::spawn(serve(listeners, router, shutdown, grace)) }
+    Served { addresses, stop, task: tokio::spawn(serve(listeners, router, 10, shutdown, grace)) }
 }
 
 /// Sends `request` and reads to the end of the connection.

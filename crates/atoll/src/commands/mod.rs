@@ -1,6 +1,7 @@
 //! The commands, one file each.
 
 mod doctor;
+mod keys;
 mod logs;
 mod ps;
 mod rm;
@@ -24,6 +25,7 @@ pub(crate) fn run(cli: Cli) -> Outcome<ExitCode> {
         Command::Ps(options) => ps::ps(&options),
         Command::Logs(options) => logs::logs(&options),
         Command::Rm(options) => rm::rm(&options),
+        Command::Keys(command) => keys::keys(command),
         Command::Toolchain(command) => toolchain::toolchain(command),
     }
 }

@@ -33,10 +33,16 @@ pub(crate) fn serve(options: ServeOptions) -> Outcome<ExitCode> {
     let options = options.with_file()?;
     log_start(options.log_json);
     let addresses = options.addresses();
-    exposure_check(&options, &addresses)?;
-    let (mut settings, body_bytes_max) = (options.settings()?, options.body_bytes_max()?);
-    let listeners = addresses.iter().map(listen).collect::<Outcome<Vec<_>>>()?;
     let data = data_dir(&options)?;
+    let exposed = exposure(&options, &addresses);
+    if let Some(address) = exposed
+        && std::fs::symlink_metadata(data.database().as_path()).is_err()
+    {
+        return Err(keyless(address));
+    }
+    let mut settings = options.settings()?;
+    let api = options.api_settings(hosts(&options, &addresses))?;
+    let listeners = addresses.iter().map(listen).collect::<Outcome<Vec<_>>>()?;
     let server_uid = options.user_id.unwrap_or(SERVER_UID);
     let mut host = host::prepare(HostOptions {
         data: data.clone(),
@@ -53,11 +59,9 @@ pub(crate) fn serve(options: ServeOptions) -> Outcome<ExitCode> {
     settings.environment = environment_base(&data);
     jail::privileges::drop_to(server_uid, server_uid).during("give up root")?;
 
-    let hosts_allowed = hosts(&options, &addresses);
-    let api = ApiSettings { body_bytes_max, hosts_allowed };
     let runtime =
         tokio::runtime::Builder::new_multi_thread().enable_all().build().during("start the runtime")?;
-    runtime.block_on(serve_unprivileged(host, data, settings, api, listeners))
+    runtime.block_on(serve_unprivileged(host, data, settings, api, listeners, exposed))
 }
 
 async fn serve_unprivileged(
@@ -66,21 +70,25 @@ async fn serve_unprivileged(
     settings: Settings,
     api: ApiSettings,
     listeners: Vec<TcpListener>,
+    exposed: Option<SocketAddr>,
 ) -> Outcome<ExitCode> {
     let Host { launcher, pool, notes, held } = host;
     for note in notes {
         tracing::warn!("{note}");
     }
     let store = Store::open(&data.database()).during("open the store")?;
-    let (runtime, exits) = NativeRuntime::connect(launcher.socket, data).during("connect to the launcher")?;
+    let launcher_pid = launcher.launcher.pid;
+    let (runtime, exits) = NativeRuntime::connect(launcher, data).during("connect to the launcher")?;
     let engine = Engine::start(settings, store, Arc::new(runtime), exits).await.during("start the engine")?;
+    let per_address = api.connections_per_address;
+    keys_check(&engine, exposed, api.insecure_no_auth).await?;
     let router = api::router(engine, api);
     for listener in &listeners {
         if let Ok(address) = listener.local_addr() {
-            tracing::info!(%address, storage = ?pool.kind, launcher = launcher.pid, "serving http://{address}");
+            tracing::info!(%address, storage = ?pool.kind, launcher = launcher_pid, "serving http://{address}");
         }
     }
-    api::serve(listeners, router, stop_signal(), SHUTDOWN_GRACE).await.during("serve")?;
+    api::serve(listeners, router, per_address, stop_signal(), SHUTDOWN_GRACE).await.during("serve")?;
     tracing::info!("stopped");
     drop(held);
     Ok(ExitCode::SUCCESS)
@@ -111,13 +119,31 @@ fn log_start(json: bool) {
     if json { log.json().init() } else { log.init() }
 }
 
-/// Whoever reaches the server can run code: beyond loopback that must be said.
-fn exposure_check(options: &ServeOptions, addresses: &[SocketAddr]) -> Outcome<()> {
-    match addresses.iter().find(|address| !address.ip().is_loopback()) {
-        Some(address) if !options.insecure_no_auth => Err(Failure::new(format!(
-            "refusing to listen on {address}: everybody who reaches it could run code"
-        ))
-        .hint("listen on 127.0.0.1 behind a proxy with authentication, or say --insecure-no-auth")),
+/// An address that others reach, for which the server needs a key.
+fn exposure(options: &ServeOptions, addresses: &[SocketAddr]) -> Option<SocketAddr> {
+    let beyond = addresses.iter().copied().find(|address| !address.ip().is_loopback());
+    beyond.filter(|_| !options.insecure_no_auth)
+}
+
+fn keyless(address: SocketAddr) -> Failure {
+    Failure::new(format!(
+        "refusing to listen on {address} without keys: everybody who reaches it could run code"
+    ))
+    .hint(
+        "make a key with `atoll keys create --admin` (and the same --data-dir), listen on 127.0.0.1, \
+             or say --insecure-no-auth",
+    )
+}
+
+/// Whether there are the keys that the addresses need. Only now can the database be read: it is the server's, and
+/// root opens nothing of the server's.
+async fn keys_check(engine: &Engine, exposed: Option<SocketAddr>, insecure_no_auth: bool) -> Outcome<()> {
+    let keys = engine.key_table().await.during("read the keys")?;
+    if insecure_no_auth && keys.has_ever_had_a_key() {
+        tracing::warn!("--insecure-no-auth does nothing: there are keys, and requests need one");
+    }
+    match exposed {
+        Some(address) if !keys.has_a_key() => Err(keyless(address)),
         _ => Ok(()),
     }
 }

@@ -1,5 +1,7 @@
 //! From a program to what is to be written and run, without touching a sandbox.
 
+use std::collections::HashSet;
+
 use protocol::GuestPath;
 
 use super::{Language, Mode, Program, ProgramFile, WORK_FOLDER};
@@ -68,7 +70,8 @@ enum EntryPoint {
 /// Plans a program.
 ///
 /// # Errors
-/// [`crate::ErrorKind::Invalid`] for an entry point that is no command and no path in the work folder.
+/// [`crate::ErrorKind::Invalid`] for an entry point that is no command and no path in the work folder, and for
+/// files that can't be there together.
 pub(crate) fn program_plan(program: &Program) -> Result<ProgramPlan> {
     let folder = GuestPath::absolute(WORK_FOLDER).map_err(Error::internal)?;
     let entry = program.entry_point.as_deref().map(|text| entry_point(program, &folder, text)).transpose()?;
@@ -96,6 +99,7 @@ pub(crate) fn program_plan(program: &Program) -> Result<ProgramPlan> {
     if needs_package && javascript(program.language) && !given("package.json") {
         files.push(package_json(&folder, program.language)?);
     }
+    files_check(&files)?;
     let mut setup = Vec::new();
     if program.install_dependencies {
         setup.extend(install(program.language, given("requirements.txt")));
@@ -106,6 +110,19 @@ pub(crate) fn program_plan(program: &Program) -> Result<ProgramPlan> {
         _ => run(program.language, &code_path, program, &mut setup),
     };
     Ok(ProgramPlan { files, setup, main })
+}
+
+/// A file can't be a folder of another one. Written one after the other they would spoil the sandbox for every
+/// run to come.
+fn files_check(files: &[ProgramFile]) -> Result<()> {
+    let paths: HashSet<&GuestPath> = files.iter().map(|file| &file.path).collect();
+    for path in &paths {
+        let folders = std::iter::successors(path.parent(), GuestPath::parent);
+        if let Some(file) = folders.into_iter().find(|folder| paths.contains(folder)) {
+            return Err(Error::invalid("files", format!("{file} is a file, so {path} can't be below it")));
+        }
+    }
+    Ok(())
 }
 
 fn javascript(language: Language) -> bool {
@@ -285,3 +302,6 @@ fn compiled(code: &GuestPath) -> String {
         .find_map(|(from, to)| path.strip_suffix(from).map(|stem| format!("{stem}{to}")))
         .unwrap_or_else(|| path.to_owned())
 }
+
+#[cfg(test)]
+mod tests;

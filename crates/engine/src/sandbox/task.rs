@@ -23,7 +23,7 @@ use crate::{
     Error, ErrorKind, Result, Sandbox,
     engine::Inner,
     log::{Log, LogStream},
-    program::{Job, LimitHit, Mode, OutputPiece, Program, ProgramFile, ProgramResult},
+    program::{Job, LimitHit, Mode, OutputPiece, Program, ProgramFile, ProgramResult, program_plan},
 };
 
 /// Everything about one sandbox.
@@ -86,6 +86,7 @@ enum Wake {
     Up(ProgramResult),
     Ended(Outcome),
     Uploaded(Uploaded),
+    CallerGone,
     LeaseOver,
 }
 
@@ -125,6 +126,11 @@ impl State {
                     };
                     let _ = reply.send(kept);
                 }
+                Wake::CallerGone => {
+                    if self.caller_gone().await {
+                        return;
+                    }
+                }
                 Wake::LeaseOver => {
                     if self.lease_over().await {
                         return;
@@ -140,9 +146,14 @@ impl State {
         written: &mut mpsc::Receiver<OutputPiece>,
     ) -> Wake {
         let lease = self.task.record.lease_until.map(|until| Instant::now() + left(until));
-        let (up, outcome) = match &mut self.current {
-            Some(current) => (current.up.as_mut(), Some(&mut current.outcome)),
-            None => (None, None),
+        let ephemeral = self.task.record.ephemeral;
+        let (up, outcome, reply) = match &mut self.current {
+            Some(current) => (
+                current.up.as_mut(),
+                Some(&mut current.outcome),
+                current.reply.as_mut().filter(|_| ephemeral),
+            ),
+            None => (None, None, None),
         };
         tokio::select! {
             command = inbox.recv() => Wake::Command(command),
@@ -153,6 +164,7 @@ impl State {
                 error: Error::internal(error),
             })),
             Some(Ok(uploaded)) = self.uploads.join_next() => Wake::Uploaded(uploaded),
+            Some(()) = optional(reply.map(|reply| Box::pin(reply.closed()))) => Wake::CallerGone,
             () = sleep_until(lease) => Wake::LeaseOver,
         }
     }
@@ -228,6 +240,7 @@ impl State {
                 limits: record.limits,
                 network: record.network,
                 ephemeral: self.task.record.ephemeral,
+                origin: None,
             },
             env: engine.settings.environment.iter().chain(&record.env).cloned().collect(),
             job,
@@ -377,6 +390,7 @@ impl State {
             let text = format!("The files of a program may hold {} MB together", PROGRAM_BYTES_MAX >> 20);
             return Err(Error::new(ErrorKind::TooLarge, text));
         }
+        program_plan(&program)?;
         let body = postcard::to_stdvec(&program).map_err(Error::internal)?;
         self.task.engine.program_room_check(body.len()).await?;
         let batch = Batch::new().program_put(self.task.record.id, body);
@@ -424,6 +438,16 @@ impl State {
             tracing::error!(sandbox = %record.id, %error, "the record of a deleted sandbox stays");
         }
         engine.registry_remove(record.id);
+    }
+
+    /// Whoever asked for a run of which nothing is kept has gone: nobody can ever have its result. Returns
+    /// whether the task is done.
+    async fn caller_gone(&mut self) -> bool {
+        let deleted = self.delete(EndReason::Killed { by: "its caller".to_owned() }, "").await;
+        if let Err(error) = &deleted {
+            tracing::error!(sandbox = %self.task.record.id, ?error, "a sandbox whose caller has gone can't be ended");
+        }
+        deleted.is_ok()
     }
 
     /// The lease is over: what runs is ended and stays listed for a while; what does not run goes. Returns

@@ -6,7 +6,11 @@ use protocol::{
     SandboxId,
     launcher::{Reply, Stats},
 };
-use rustix::process::{WaitId, WaitIdOptions, waitid};
+use rustix::{
+    event::{PollFd, PollFlags, poll},
+    io::Errno,
+    process::{WaitId, WaitIdOptions, waitid},
+};
 
 use super::{
     calls, groups,
@@ -21,6 +25,10 @@ use crate::{
 impl Launcher {
     /// Kills a sandbox, or finds that it does not run; answers when nothing of it is left.
     pub(super) fn end(&mut self, sandbox: SandboxId, waiting: Waiting) {
+        if self.offload_await(sandbox, waiting) {
+            return;
+        }
+        self.promise_break(sandbox);
         if waiting.remove && self.ended.removal_add(sandbox, waiting) {
             return;
         }
@@ -57,8 +65,7 @@ impl Launcher {
         if let Some(running) = self.running.get(&sandbox) {
             return running.cgroup.clone();
         }
-        let named = std::fs::read_to_string(self.config.data.group_file(sandbox));
-        let sandbox = named.ok().and_then(|name| name.parse().ok()).unwrap_or(sandbox);
+        let sandbox = self.note_read(sandbox).map_or(sandbox, |note| note.group);
         let host = &self.config.host.cgroups;
         let mut plan = cgroup_plan(sandbox, self.config.instance, &protocol::limits::Limits::default(), host);
         plan.groups.retain(|group| group.folder.as_path().exists());
@@ -84,7 +91,7 @@ impl Launcher {
     }
 
     /// Kills processes that are not this launcher's children, and waits until none is left.
-    fn stray_kill(&self, plan: &CgroupPlan) -> Result<(), StepError> {
+    pub(super) fn stray_kill(&self, plan: &CgroupPlan) -> Result<(), StepError> {
         if plan.groups.is_empty() || groups::processes(plan).is_empty() {
             return Ok(());
         }
@@ -95,18 +102,18 @@ impl Launcher {
             .collect();
         groups::kill(plan)?;
         for pidfd in &waiting {
-            let mut poll = [rustix::event::PollFd::new(pidfd, rustix::event::PollFlags::IN)];
+            let mut poll = [PollFd::new(pidfd, PollFlags::IN)];
             rustix::event::poll(&mut poll, None).step(|| "wait for the sandbox's processes".to_owned())?;
         }
         Ok(())
     }
 
+    pub(super) fn is_starting(&self, sandbox: SandboxId) -> bool {
+        matches!(self.running.get(&sandbox).map(|running| &running.phase), Some(Phase::Starting { .. }))
+    }
+
     /// The first process of a sandbox ended, and with it every other one in its pid namespace.
     pub(super) fn child_ended(&mut self, sandbox: SandboxId) {
-        // It may have failed to start: then its report is what counts.
-        if matches!(self.running.get(&sandbox).map(|running| &running.phase), Some(Phase::Starting { .. })) {
-            self.child_reported(sandbox);
-        }
         let Some(running) = self.running.get_mut(&sandbox) else { return };
         let _ = rustix::event::epoll::delete(&self.epoll, &running.pidfd);
         let status = waitid(WaitId::PidFd(running.pidfd.as_fd()), WaitIdOptions::EXITED).ok().flatten();
@@ -151,6 +158,7 @@ impl Launcher {
     pub(super) fn forget_failed(&mut self, sandbox: SandboxId) {
         let Some(running) = self.running.remove(&sandbox) else { return };
         let _ = rustix::event::epoll::delete(&self.epoll, &running.pidfd);
+        self.events.remove(&running.exit_event);
         self.end_now(&running);
         self.leftovers_remove(sandbox, &running.cgroup);
         self.report_error(self.layers.remove(sandbox));
@@ -163,6 +171,9 @@ impl Launcher {
     /// Kills and reaps a first process, whatever it is at.
     pub(super) fn end_now(&self, running: &Running) {
         self.report_error(kill(running));
+        // One that was taken over is no child to wait for.
+        let mut ended = [PollFd::new(&running.pidfd, PollFlags::IN)];
+        while matches!(poll(&mut ended, None), Err(Errno::INTR)) {}
         let _ = waitid(WaitId::PidFd(running.pidfd.as_fd()), WaitIdOptions::EXITED);
     }
 
@@ -202,7 +213,7 @@ impl Launcher {
 fn kill(running: &Running) -> Result<(), StepError> {
     groups::kill(&running.cgroup)?;
     match rustix::process::pidfd_send_signal(&running.pidfd, rustix::process::Signal::KILL) {
-        Ok(()) | Err(rustix::io::Errno::SRCH) => Ok(()),
+        Ok(()) | Err(Errno::SRCH) => Ok(()),
         Err(errno) => Err(StepError::new("kill the sandbox's first process", errno)),
     }
 }

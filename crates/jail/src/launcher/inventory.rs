@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use protocol::{
-    SandboxId,
+    SandboxId, SnapshotId,
     launcher::{Found, INVENTORY_PAGE},
 };
 
@@ -11,7 +11,7 @@ use super::serve::Launcher;
 use crate::failure::StepError;
 
 impl Launcher {
-    /// Sandboxes that were started and not ended.
+    /// Sandboxes that have a folder of what runs.
     pub(super) fn started(&self) -> Vec<SandboxId> {
         let Ok(folders) = std::fs::read_dir(self.config.data.run()) else { return Vec::new() };
         folders
@@ -27,12 +27,21 @@ impl Launcher {
         for sandbox in self.layers.list()? {
             all.entry(sandbox).or_insert_with(|| unknown(sandbox)).has_layer = true;
         }
-        for sandbox in self.started() {
+        for sandbox in self.running.keys().copied() {
             all.entry(sandbox).or_insert_with(|| unknown(sandbox)).runs = true;
         }
         let wanted = |sandbox: SandboxId| {
             after.is_none_or(|after| sandbox > after) && !self.prepared.contains(sandbox)
         };
         Ok(all.into_values().filter(|found| wanted(found.sandbox)).take(INVENTORY_PAGE).collect())
+    }
+
+    /// One page of the snapshots, in the order of their ids.
+    pub(super) fn snapshot_page(&self, after: Option<SnapshotId>) -> Result<Vec<SnapshotId>, StepError> {
+        let mut all = self.layers.snapshot_list()?;
+        all.retain(|snapshot| after.is_none_or(|after| *snapshot > after));
+        all.sort_unstable();
+        all.truncate(INVENTORY_PAGE);
+        Ok(all)
     }
 }

@@ -4,7 +4,7 @@ use std::os::fd::{AsFd, OwnedFd};
 
 use protocol::{HostPath, SandboxId};
 use rustix::{
-    fs::{CWD, Mode, OFlags, mkdirat, openat},
+    fs::{Access, AtFlags, CWD, FlockOperation, Mode, OFlags, mkdirat, openat},
     io::Errno,
 };
 use storage::layout::DataDir;
@@ -14,23 +14,31 @@ use crate::{
     sys,
 };
 
-/// The folder of all layers.
+/// The folders of all layers and of their snapshots.
 pub(super) struct Layers {
-    folder: OwnedFd,
-    subvolumes: bool,
+    pub(super) sandboxes: OwnedFd,
+    pub(super) snapshots: OwnedFd,
+    pub(super) subvolumes: bool,
     /// Where the kernel shows what subvolumes hold: `/sys/fs/btrfs/<id>/qgroups`.
     quota_groups: Option<HostPath>,
 }
 
 impl Layers {
     pub(super) fn open(data: &DataDir, subvolumes: bool) -> Result<Self, StepError> {
-        let path = data.sandboxes();
-        let folder = openat(CWD, path.as_path(), OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
-            .step(|| format!("open {path}"))?;
-        let quota_groups = subvolumes.then(|| sys::btrfs_id(folder.as_fd()).ok()).flatten().map(|id| {
+        let open = |path: &HostPath| {
+            openat(CWD, path.as_path(), OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
+                .step(|| format!("open {path}"))
+        };
+        let (sandboxes, snapshots) = (open(&data.sandboxes())?, open(&data.snapshots())?);
+        // Whatever an earlier launcher had begun ends with the last of its processes, which all hold this.
+        rustix::fs::flock(&sandboxes, FlockOperation::LockExclusive)
+            .step(|| "wait for an earlier launcher".to_owned())?;
+        let quota_groups = subvolumes.then(|| sys::btrfs_id(sandboxes.as_fd()).ok()).flatten().map(|id| {
             HostPath::new("/sys/fs/btrfs").join(uuid::Uuid::from_bytes(id).to_string()).join("qgroups")
         });
-        Ok(Self { folder, subvolumes, quota_groups })
+        let layers = Self { sandboxes, snapshots, subvolumes, quota_groups };
+        layers.half_done_settle()?;
+        Ok(layers)
     }
 
     /// Makes the layer of a sandbox unless it has one. Returns whether it was made.
@@ -42,9 +50,9 @@ impl Layers {
     ) -> Result<bool, StepError> {
         let name = sandbox.to_string();
         let made = if self.subvolumes {
-            sys::subvolume_create(self.folder.as_fd(), &name)
+            sys::subvolume_create(self.sandboxes.as_fd(), &name)
         } else {
-            mkdirat(&self.folder, name.as_str(), Mode::from_raw_mode(0o700))
+            mkdirat(&self.sandboxes, name.as_str(), Mode::from_raw_mode(0o700))
         };
         match made {
             Err(Errno::EXIST) => return self.reopen(&name, overlays).map(|()| false),
@@ -60,7 +68,7 @@ impl Layers {
     /// Gives the layer of a sandbox to another, with another limit.
     pub(super) fn rename(&self, from: SandboxId, to: SandboxId, disk_bytes: u64) -> Result<(), StepError> {
         let (from, to) = (from.to_string(), to.to_string());
-        rustix::fs::renameat(&self.folder, &from, &self.folder, &to)
+        rustix::fs::renameat(&self.sandboxes, &from, &self.sandboxes, &to)
             .step(|| "rename the writable layer".to_owned())?;
         if self.subvolumes {
             let layer = self.open_layer(&to)?;
@@ -89,7 +97,7 @@ impl Layers {
     fn reopen(&self, name: &str, overlays: &[&str]) -> Result<(), StepError> {
         for overlay in overlays {
             let mark = format!("{name}/{overlay}/work/work/incompat/volatile");
-            match rustix::fs::unlinkat(&self.folder, mark, rustix::fs::AtFlags::REMOVEDIR) {
+            match rustix::fs::unlinkat(&self.sandboxes, mark, AtFlags::REMOVEDIR) {
                 Ok(()) | Err(Errno::NOENT) => {}
                 Err(errno) => return Err(StepError::new("reopen the writable layer", errno)),
             }
@@ -97,25 +105,41 @@ impl Layers {
         Ok(())
     }
 
-    fn open_layer(&self, name: &str) -> Result<OwnedFd, StepError> {
-        openat(&self.folder, name, OFlags::DIRECTORY | OFlags::CLOEXEC | OFlags::NOFOLLOW, Mode::empty())
-            .step(|| "open the writable layer".to_owned())
+    pub(super) fn open_layer(&self, name: &str) -> Result<OwnedFd, StepError> {
+        Self::open_below(&self.sandboxes, name)
+    }
+
+    pub(super) fn open_below(folder: &OwnedFd, name: &str) -> Result<OwnedFd, StepError> {
+        openat(folder, name, OFlags::DIRECTORY | OFlags::CLOEXEC | OFlags::NOFOLLOW, Mode::empty())
+            .step(|| "open the layer".to_owned())
+    }
+
+    /// Whether a sandbox has a layer.
+    pub(super) fn exists(&self, sandbox: SandboxId) -> bool {
+        rustix::fs::accessat(&self.sandboxes, sandbox.to_string(), Access::EXISTS, AtFlags::empty()).is_ok()
     }
 
     /// Removes the layer of a sandbox; it is no error if there is none.
     pub(super) fn remove(&self, sandbox: SandboxId) -> Result<(), StepError> {
-        let name = sandbox.to_string();
+        self.layer_remove(&sandbox.to_string())
+    }
+
+    pub(super) fn layer_remove(&self, name: &str) -> Result<(), StepError> {
+        self.tree_remove(&self.sandboxes, name).step(|| "remove the writable layer".to_owned())
+    }
+
+    pub(super) fn tree_remove(&self, folder: &OwnedFd, name: &str) -> Result<(), Errno> {
         let removed = if self.subvolumes {
-            sys::subvolume_destroy(self.folder.as_fd(), &name)
+            sys::subvolume_destroy(folder.as_fd(), name)
         } else {
-            match std::fs::remove_dir_all(format!("/proc/self/fd/{}/{name}", fd_number(&self.folder))) {
+            match std::fs::remove_dir_all(format!("/proc/self/fd/{}/{name}", fd_number(folder))) {
                 Ok(()) => Ok(()),
                 Err(error) => Err(Errno::from_io_error(&error).unwrap_or(Errno::IO)),
             }
         };
         match removed {
-            Ok(()) | Err(Errno::NOENT) => Ok(()),
-            Err(errno) => Err(StepError::new("remove the writable layer", errno)),
+            Err(Errno::NOENT) => Ok(()),
+            other => other,
         }
     }
 
@@ -130,7 +154,7 @@ impl Layers {
 
     /// Every sandbox that has a layer.
     pub(super) fn list(&self) -> Result<Vec<SandboxId>, StepError> {
-        let entries = rustix::fs::Dir::read_from(&self.folder).step(|| "list layers".to_owned())?;
+        let entries = rustix::fs::Dir::read_from(&self.sandboxes).step(|| "list layers".to_owned())?;
         Ok(entries
             .filter_map(Result::ok)
             .filter_map(|entry| entry.file_name().to_str().ok()?.parse().ok())

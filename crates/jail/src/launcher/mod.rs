@@ -1,34 +1,36 @@
-//! The launcher: the only process with privileges. One thread, a closed set of requests, no free paths.
+//! The launcher: the only process with privileges, its keeper aside. One thread, a closed set of requests, no free paths.
 //!
 //! It must not know dialects, users or the store: a sandbox to it is an id, a plan and what runs of it.
 
+mod adopting;
 mod calls;
 mod cleaning;
 mod ending;
 mod groups;
 mod inventory;
+mod keeper;
 mod layer;
+mod layer_snapshots;
 mod network;
+mod offload;
 mod prepared;
 mod running;
 mod serve;
 mod slots;
+mod snapshots;
 mod starting;
 mod trees;
 
-use std::{
-    net::Ipv4Addr,
-    os::fd::{AsFd, OwnedFd},
-};
+use std::{net::Ipv4Addr, os::fd::OwnedFd};
 
-use rustix::net::{AddressFamily, SocketFlags, SocketType};
 use storage::layout::DataDir;
 
+pub use self::keeper::Started;
+pub(crate) use self::keeper::started_receive;
 use crate::{
     failure::{Step, StepError},
     host::HostFacts,
     plan::Instance,
-    sys,
 };
 
 /// What the launcher is told once, before it is cut off from the server's memory.
@@ -74,25 +76,26 @@ pub struct NetworkConfig {
     pub allowed: Vec<(Ipv4Addr, u8)>,
 }
 
-/// A launcher that runs.
+/// A launcher that runs, and what starts another one if it dies.
 #[derive(Debug)]
 pub struct LauncherProcess {
-    /// The server's end of the socket pair. The launcher ends when it is closed.
-    pub socket: OwnedFd,
-    /// Its process id.
-    pub pid: i32,
+    /// The launcher.
+    pub launcher: Started,
+    /// The server's end of the keeper's socket: from it comes the next one. The keeper ends when it is closed.
+    pub keeper: OwnedFd,
+    /// The keeper's process id.
+    pub keeper_pid: i32,
 }
 
-/// Waits until a launcher has ended: it does when the server's end of the socket is closed, after it has done with
-/// the sandboxes what it was told to. For the process that started it.
-pub fn end_await(pid: i32) {
-    let Some(pid) = rustix::process::Pid::from_raw(pid) else { return };
+/// Waits until a keeper has ended, and its launcher with it: they do when the server's ends of their sockets are
+/// closed, after the launcher has done with the sandboxes what it was told to. For the process that started them.
+pub fn end_await(keeper_pid: i32) {
+    let Some(pid) = rustix::process::Pid::from_raw(keeper_pid) else { return };
     let wait = || rustix::process::waitpid(Some(pid), rustix::process::WaitOptions::empty());
     while matches!(wait(), Err(rustix::io::Errno::INTR)) {}
 }
 
-/// Starts the launcher: everything it needs is made here, so that what fails is told before it is alone;
-/// then it is forked off.
+/// Starts the launcher, below a keeper. What fails is told here, before both are alone.
 ///
 /// # Errors
 /// The step that failed.
@@ -101,50 +104,9 @@ pub fn end_await(pid: i32) {
 /// Never; but the calling process must not have a second thread, and the call refuses if it does.
 pub fn start(config: LauncherConfig) -> Result<LauncherProcess, StepError> {
     single_thread()?;
-    let (server, launcher) = rustix::net::socketpair(
-        AddressFamily::UNIX,
-        SocketType::SEQPACKET,
-        SocketFlags::CLOEXEC | SocketFlags::NONBLOCK,
-        None,
-    )
-    .step(|| "make the launcher's socket".to_owned())?;
-    let (ready_read, ready_write) =
-        rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).step(|| "make a pipe".to_owned())?;
-    match sys::clone_into(0, None).step(|| "fork the launcher".to_owned())? {
-        sys::Cloned::Parent { pid, .. } => {
-            drop((launcher, ready_write));
-            readiness_await(ready_read)?;
-            Ok(LauncherProcess { socket: server, pid })
-        }
-        sys::Cloned::Child => {
-            drop((server, ready_read));
-            let status = match serve::Launcher::new(config, launcher) {
-                Ok(launcher) => {
-                    drop(ready_write);
-                    launcher.run()
-                }
-                Err(error) => {
-                    let report = postcard::to_stdvec(&protocol::launcher::Failure::from(error));
-                    let _ = rustix::io::write(ready_write.as_fd(), &report.unwrap_or_default());
-                    1
-                }
-            };
-            sys::exit_now(status)
-        }
-    }
-}
-
-/// Waits until the launcher has set itself up: its end of the pipe closes, or tells why not.
-fn readiness_await(pipe: OwnedFd) -> Result<(), StepError> {
-    use std::io::Read;
-    let mut report = Vec::new();
-    std::fs::File::from(pipe).read_to_end(&mut report).step(|| "wait for the launcher".to_owned())?;
-    if report.is_empty() {
-        return Ok(());
-    }
-    let failure: protocol::launcher::Failure = postcard::from_bytes(&report)
-        .map_err(|_| StepError::new("read the launcher's report", rustix::io::Errno::PROTO))?;
-    Err(StepError::new(failure.step, rustix::io::Errno::from_raw_os_error(failure.errno)))
+    let (keeper, keeper_pid) = keeper::keeper_start(config)?;
+    let launcher = started_receive(&keeper)?;
+    Ok(LauncherProcess { launcher, keeper, keeper_pid })
 }
 
 /// Tells the operator something. A log that is full or closed must not end the launcher, as `eprintln!` would.

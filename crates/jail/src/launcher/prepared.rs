@@ -13,6 +13,8 @@ use protocol::{
     limits::Limits,
 };
 
+use rustix::io::Errno;
+
 use super::{calls, groups, serve::Launcher};
 use crate::{
     failure::{Step, StepError},
@@ -29,7 +31,7 @@ const FAILURES_MAX: u32 = 3;
 /// What is ready, and what is on its way.
 pub(super) struct Prepared {
     ready: Vec<(NetworkMode, SandboxId)>,
-    starting: Option<(NetworkMode, SandboxId)>,
+    on_its_way: Option<OnItsWay>,
     /// Whether this launcher prepares any.
     enabled: bool,
     network: bool,
@@ -38,9 +40,20 @@ pub(super) struct Prepared {
     wanted: bool,
 }
 
+/// One whose agent has not started yet.
+struct OnItsWay {
+    network: NetworkMode,
+    sandbox: SandboxId,
+    /// The request that gets it. Waiting for the rest of a launch is shorter than a launch.
+    promised: Option<Promise>,
+}
+
+/// A request for a launch that waits, with its number.
+type Promise = (u64, LaunchSpec);
+
 impl Prepared {
     pub(super) fn new(enabled: bool, network: bool) -> Self {
-        Self { ready: Vec::new(), starting: None, enabled, network, failures: 0, wanted: false }
+        Self { ready: Vec::new(), on_its_way: None, enabled, network, failures: 0, wanted: false }
     }
 
     pub(super) fn wants_one(&self) -> bool {
@@ -48,12 +61,19 @@ impl Prepared {
     }
 
     pub(super) fn contains(&self, sandbox: SandboxId) -> bool {
-        self.ready.iter().chain(&self.starting).any(|(_, prepared)| *prepared == sandbox)
+        self.ready.iter().any(|(_, ready)| *ready == sandbox)
+            || self.on_its_way.as_ref().is_some_and(|it| it.sandbox == sandbox)
+    }
+
+    /// Whether a sandbox of this name waits to be handed over.
+    pub(super) fn is_promised(&self, sandbox: SandboxId) -> bool {
+        let promised = self.on_its_way.as_ref().and_then(|it| it.promised.as_ref());
+        promised.is_some_and(|(_, spec)| spec.sandbox == sandbox)
     }
 
     /// What is to be prepared next.
     fn next(&self) -> Option<NetworkMode> {
-        if !self.enabled || !self.wanted || self.starting.is_some() || self.failures >= FAILURES_MAX {
+        if !self.enabled || !self.wanted || self.on_its_way.is_some() || self.failures >= FAILURES_MAX {
             return None;
         }
         let count = |network| self.ready.iter().filter(|(mode, _)| *mode == network).count();
@@ -64,6 +84,11 @@ impl Prepared {
         } else {
             None
         }
+    }
+
+    fn ready_take(&mut self, network: NetworkMode) -> Option<SandboxId> {
+        let position = self.ready.iter().position(|(mode, _)| *mode == network)?;
+        Some(self.ready.swap_remove(position).1)
     }
 }
 
@@ -77,46 +102,89 @@ impl Launcher {
             limits: Limits::default(),
             network,
             ephemeral: true,
+            origin: None,
         };
-        self.prepared.starting = Some((network, spec.sandbox));
+        self.prepared.on_its_way = Some(OnItsWay { network, sandbox: spec.sandbox, promised: None });
         if let Err(error) = self.start(None, &spec) {
             self.prepared_failed(&error.into());
         }
     }
 
+    /// The agent of one has started: it is handed over, or kept.
     pub(super) fn prepared_ready(&mut self, sandbox: SandboxId) {
-        if let Some(prepared) = self.prepared.starting.take_if(|(_, starting)| *starting == sandbox) {
-            self.prepared.ready.push(prepared);
-            self.prepared.failures = 0;
+        let Some(it) = self.prepared.on_its_way.take_if(|it| it.sandbox == sandbox) else { return };
+        self.prepared.failures = 0;
+        match it.promised {
+            None => self.prepared.ready.push((it.network, sandbox)),
+            Some((number, spec)) => {
+                if let Err(error) = self.hand_over(number, sandbox, &spec) {
+                    self.answer_failed(number, error);
+                }
+            }
         }
     }
 
+    /// One could not be launched, and so could not be who waits for it.
     pub(super) fn prepared_failed(&mut self, failure: &Failure) {
         super::tell(format_args!("prepare a sandbox ahead: {failure}"));
-        self.prepared.starting = None;
         self.prepared.failures += 1;
+        if let Some((number, _)) = self.prepared.on_its_way.take().and_then(|it| it.promised) {
+            calls::send(&self.socket, &Reply::Failed { number, failure: failure.clone() }, None);
+        }
     }
 
     /// Forgets one that has ended. Returns whether it was one of these.
     pub(super) fn prepared_forget(&mut self, sandbox: SandboxId) -> bool {
         let known = self.prepared.contains(sandbox);
-        if known {
-            self.prepared.ready.retain(|(_, prepared)| *prepared != sandbox);
-            self.prepared.starting.take_if(|(_, prepared)| *prepared == sandbox);
+        self.prepared.ready.retain(|(_, ready)| *ready != sandbox);
+        let on_its_way = self.prepared.on_its_way.take_if(|it| it.sandbox == sandbox);
+        if let Some((number, spec)) = on_its_way.and_then(|it| it.promised)
+            && let Err(error) = self.start(Some(number), &spec)
+        {
+            self.answer_failed(number, error);
         }
         known
     }
 
-    /// Answers a request with a prepared sandbox. Returns whether there was one that fits.
-    pub(super) fn prepared_hand_over(&mut self, number: u64, spec: &LaunchSpec) -> Result<bool, StepError> {
+    /// Whoever wanted a sandbox wants its end before it was handed over.
+    pub(super) fn promise_break(&mut self, sandbox: SandboxId) {
+        if self.prepared.is_promised(sandbox)
+            && let Some(it) = &mut self.prepared.on_its_way
+            && let Some((number, _)) = it.promised.take()
+        {
+            let error = StepError::new("start the sandbox: it was ended before", Errno::CANCELED);
+            self.answer_failed(number, error);
+        }
+    }
+
+    /// Answers a request with a prepared sandbox, or promises it the one that is on its way. Returns whether
+    /// there was one that fits.
+    pub(super) fn prepared_use(&mut self, number: u64, spec: &LaunchSpec) -> Result<bool, StepError> {
         self.prepared.wanted = true;
         let usual = spec.ephemeral
+            && spec.origin.is_none()
             && spec.image == ImageName::Host
             && spec.limits.open_files == Limits::default().open_files;
-        let position = self.prepared.ready.iter().position(|(network, _)| *network == spec.network);
-        let (true, Some(position)) = (usual, position) else { return Ok(false) };
-        let (_, prepared) = self.prepared.ready.swap_remove(position);
-        let Some(mut running) = self.running.remove(&prepared) else { return Ok(false) };
+        if !usual {
+            return Ok(false);
+        }
+        if let Some(prepared) = self.prepared.ready_take(spec.network) {
+            return self.hand_over(number, prepared, spec).map(|()| true);
+        }
+        match &mut self.prepared.on_its_way {
+            Some(it) if it.network == spec.network && it.promised.is_none() => {
+                it.promised = Some((number, spec.clone()));
+                Ok(true)
+            }
+            _ => Ok(false),
+        }
+    }
+
+    /// Makes a prepared sandbox the one of a request, and answers.
+    fn hand_over(&mut self, number: u64, prepared: SandboxId, spec: &LaunchSpec) -> Result<(), StepError> {
+        let Some(mut running) = self.running.remove(&prepared) else {
+            return self.start(Some(number), spec);
+        };
         let start = Instant::now();
         let sandbox = spec.sandbox;
         let host = &self.config.host.cgroups;
@@ -143,7 +211,7 @@ impl Launcher {
         let reply = Reply::Launched { number, pid: running.pid, timings };
         calls::send(&self.socket, &reply, Some(running.pidfd.as_fd()));
         self.running.insert(sandbox, running);
-        Ok(true)
+        Ok(())
     }
 
     /// Gives a prepared sandbox the names and the room on disk of a request.
@@ -160,8 +228,8 @@ impl Launcher {
             .prepared
             .ready
             .drain(..)
-            .chain(self.prepared.starting.take())
             .map(|(_, sandbox)| sandbox)
+            .chain(self.prepared.on_its_way.take().map(|it| it.sandbox))
             .collect();
         for sandbox in known {
             self.end_whole(sandbox);

@@ -3,7 +3,7 @@
 use std::{
     collections::HashMap,
     io::Write,
-    os::fd::{AsFd, OwnedFd},
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
 };
 
 use protocol::{
@@ -22,6 +22,7 @@ use super::{
     groups,
     layer::Layers,
     network::Uplink,
+    offload::Offloaded,
     prepared::Prepared,
     running::{Phase, Running, Waiting},
     slots::Slots,
@@ -48,6 +49,7 @@ pub(super) struct Launcher {
     pub(super) running: HashMap<SandboxId, Running>,
     pub(super) prepared: Prepared,
     pub(super) ended: Ended,
+    pub(super) offloaded: HashMap<SandboxId, Offloaded>,
     /// Which sandbox an event is of, by the number it was registered with.
     pub(super) events: HashMap<u64, (SandboxId, Source)>,
     event_next: u64,
@@ -60,11 +62,15 @@ pub(super) enum Source {
     Report,
     /// The first process ended.
     Exit,
+    /// The work on its layer ended.
+    Offloaded,
 }
 
-/// How long nothing must have come in before something is done that nobody waits for: a request in the middle
-/// of its own steps is not to wait for another's.
+/// How long nothing must have come in before an ended sandbox is cleaned up: a request in the middle of its own
+/// steps is not to wait for another's.
 const QUIET: Timespec = Timespec { tv_sec: 0, tv_nsec: 200_000 };
+/// A sandbox is prepared as soon as nothing waits: the next request may want it when this one is answered.
+const AT_ONCE: Timespec = Timespec { tv_sec: 0, tv_nsec: 0 };
 
 /// The event number of the server's socket.
 const SOCKET: u64 = 0;
@@ -72,8 +78,6 @@ const SOCKET: u64 = 0;
 impl Launcher {
     /// Sets everything up. Runs in the launcher's own process.
     pub(super) fn new(config: LauncherConfig, socket: OwnedFd) -> Result<Self, StepError> {
-        // Ctrl-C in the operator's terminal is the server's to handle.
-        rustix::process::setsid().step(|| "start a session".to_owned())?;
         let _ = rustix::thread::set_name(c"atoll-launcher");
         groups::instance_make(&config.host.cgroups, config.instance)?;
         let uplink = Uplink::open(&config)?;
@@ -82,13 +86,14 @@ impl Launcher {
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC).step(|| "make an epoll".to_owned())?;
         epoll::add(&epoll, &socket, epoll::EventData::new_u64(SOCKET), epoll::EventFlags::IN)
             .step(|| "watch the server's socket".to_owned())?;
-        let launcher = Self {
+        let mut launcher = Self {
             agent: agent_seal(config.agent)?,
             slots: Slots::new(config.instance),
             seccomp: seccomp::compile(),
             running: HashMap::new(),
             prepared: Prepared::new(config.prepare_ahead, config.network.is_some()),
             ended: Ended::default(),
+            offloaded: HashMap::new(),
             events: HashMap::new(),
             event_next: SOCKET + 1,
             config,
@@ -99,6 +104,7 @@ impl Launcher {
             uplink,
         };
         launcher.strangers_end()?;
+        launcher.adopt_all()?;
         Ok(launcher)
     }
 
@@ -108,7 +114,11 @@ impl Launcher {
         let mut events = Vec::with_capacity(64);
         loop {
             events.clear();
-            let wait = (!self.ended.is_empty() || self.prepared.wants_one()).then_some(QUIET);
+            let wait = match (self.prepared.wants_one(), self.ended.is_empty()) {
+                (true, _) => Some(AT_ONCE),
+                (false, false) => Some(QUIET),
+                (false, true) => None,
+            };
             match epoll::wait(&self.epoll, rustix::buffer::spare_capacity(&mut events), wait.as_ref()) {
                 Ok(_) | Err(rustix::io::Errno::INTR) => {}
                 Err(errno) => {
@@ -134,7 +144,7 @@ impl Launcher {
                 }
             }
             if events.is_empty() {
-                if self.ended.is_empty() {
+                if self.prepared.wants_one() {
                     self.prepare_ahead();
                 } else {
                     self.clean_oldest();
@@ -153,9 +163,25 @@ impl Launcher {
     }
 
     fn event(&mut self, number: u64) {
-        match self.events.remove(&number) {
-            Some((sandbox, Source::Report)) => self.child_reported(sandbox),
-            Some((sandbox, Source::Exit)) => self.child_ended(sandbox),
+        match self.events.get(&number).copied() {
+            Some((sandbox, Source::Report)) => {
+                self.events.remove(&number);
+                self.child_reported(sandbox);
+            }
+            Some((sandbox, Source::Offloaded)) => {
+                self.events.remove(&number);
+                self.offload_ended(sandbox);
+            }
+            Some((sandbox, Source::Exit)) => {
+                // It may have failed to start: then its report is what counts. One that was prepared may get
+                // another name by it.
+                if self.is_starting(sandbox) {
+                    self.child_reported(sandbox);
+                }
+                if let Some((sandbox, _)) = self.events.remove(&number) {
+                    self.child_ended(sandbox);
+                }
+            }
             None => {}
         }
     }
@@ -165,9 +191,14 @@ impl Launcher {
             Request::Launch(LaunchSpec { sandbox, .. })
             | Request::Freeze(sandbox)
             | Request::Thaw(sandbox)
+            | Request::SnapshotRestore { sandbox, .. }
             | Request::Stats(sandbox) => self.clean_now(*sandbox),
             Request::Inventory { .. } => self.clean_all(),
-            Request::Kill(_) | Request::Remove(_) => {}
+            Request::Kill(_)
+            | Request::Remove(_)
+            | Request::SnapshotCreate { .. }
+            | Request::SnapshotRemove(_)
+            | Request::SnapshotList { .. } => {}
         }
         match request {
             Request::Launch(spec) => self.launch(number, &spec),
@@ -180,6 +211,18 @@ impl Launcher {
                 stats.disk_bytes = self.layers.size_bytes(sandbox);
                 self.answer_stats(number, stats);
             }
+            Request::SnapshotCreate { sandbox, snapshot } => self.snapshot_create(number, sandbox, snapshot),
+            Request::SnapshotRestore { sandbox, snapshot, disk_bytes } => {
+                self.snapshot_restore(number, sandbox, snapshot, disk_bytes);
+            }
+            Request::SnapshotRemove(snapshot) => match self.layers.snapshot_remove(snapshot) {
+                Ok(()) => calls::send(&self.socket, &Reply::Done { number }, None),
+                Err(error) => self.answer_failed(number, error),
+            },
+            Request::SnapshotList { after } => match self.snapshot_page(after) {
+                Ok(snapshots) => calls::send(&self.socket, &Reply::Snapshots { number, snapshots }, None),
+                Err(error) => self.answer_failed(number, error),
+            },
             Request::Inventory { after } => match self.inventory_page(after) {
                 Ok(sandboxes) => calls::send(&self.socket, &Reply::Inventory { number, sandboxes }, None),
                 Err(error) => self.answer_failed(number, error),
@@ -199,24 +242,34 @@ impl Launcher {
         }
     }
 
+    /// Has the launcher woken when a descriptor can be read. Returns the event's number.
+    pub(super) fn watch_fd(
+        &mut self,
+        fd: BorrowedFd<'_>,
+        sandbox: SandboxId,
+        source: Source,
+    ) -> Result<u64, StepError> {
+        let number = self.event_next;
+        self.event_next += 1;
+        // Once: a report or an end is handled whole.
+        let flags = epoll::EventFlags::IN | epoll::EventFlags::ONESHOT;
+        epoll::add(&self.epoll, fd, epoll::EventData::new_u64(number), flags)
+            .step(|| "watch the sandbox".to_owned())?;
+        self.events.insert(number, (sandbox, source));
+        Ok(number)
+    }
+
     /// Watches a sandbox's start and end.
     pub(super) fn watch(&mut self, mut running: Running) -> Result<(), StepError> {
         let sandbox = running.sandbox;
-        let mut add = |fd: &OwnedFd, source| -> rustix::io::Result<u64> {
-            let number = self.event_next;
-            self.event_next += 1;
-            self.events.insert(number, (sandbox, source));
-            // Once: a report or an end is handled whole.
-            let flags = epoll::EventFlags::IN | epoll::EventFlags::ONESHOT;
-            epoll::add(&self.epoll, fd, epoll::EventData::new_u64(number), flags)?;
-            Ok(number)
-        };
         let added = match &running.phase {
-            Phase::Starting { report, .. } => add(report, Source::Report).map(|_| ()),
+            Phase::Starting { report, .. } => {
+                self.watch_fd(report.as_fd(), sandbox, Source::Report).map(|_| ())
+            }
             _ => Ok(()),
         };
-        let added = added.and_then(|()| add(&running.pidfd, Source::Exit));
-        match added.step(|| "watch the sandbox".to_owned()) {
+        let added = added.and_then(|()| self.watch_fd(running.pidfd.as_fd(), sandbox, Source::Exit));
+        match added {
             Ok(number) => {
                 running.exit_event = number;
                 self.running.insert(sandbox, running);

@@ -31,6 +31,12 @@ impl Slots {
         self.free.pop().map(|number| Slot { instance: self.instance, number })
     }
 
+    /// Takes a certain slot. Returns whether it was free.
+    pub(super) fn reserve(&mut self, slot: Slot) -> bool {
+        let position = self.free.iter().position(|number| *number == slot.number);
+        position.map(|position| self.free.remove(position)).is_some()
+    }
+
     /// Gives a slot back, once nothing of its sandbox runs.
     pub(super) fn release(&mut self, slot: Slot) {
         self.free.push(slot.number);

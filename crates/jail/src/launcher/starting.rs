@@ -19,6 +19,7 @@ use rustix::{
 
 use super::{
     calls, groups,
+    offload::Then,
     running::{Phase, Running},
     serve::Launcher,
 };
@@ -40,8 +41,15 @@ const LISTEN_BACKLOG: i32 = 128;
 impl Launcher {
     /// Starts a sandbox. The answer comes now if a step fails here, else when the child reports.
     pub(super) fn launch(&mut self, number: u64, spec: &LaunchSpec) {
-        let launched = self.spec_check(spec).and_then(|()| {
-            if self.prepared_hand_over(number, spec)? { Ok(()) } else { self.start(Some(number), spec) }
+        let launched = self.spec_check(spec).and_then(|()| match spec.origin {
+            Some(origin) if !self.layers.exists(spec.sandbox) => {
+                let (sandbox, disk_bytes) = (spec.sandbox, spec.limits.disk_bytes);
+                let then = Then::Launch { number, spec: Box::new(spec.clone()) };
+                self.offload(sandbox, then, |layers| layers.snapshot_restore(sandbox, origin, disk_bytes));
+                Ok(())
+            }
+            _ if self.prepared_use(number, spec)? => Ok(()),
+            _ => self.start(Some(number), spec),
         });
         if let Err(error) = launched {
             self.answer_failed(number, error);
@@ -76,7 +84,10 @@ impl Launcher {
     /// The server may be taken over: what it asks for is checked as if it came from a stranger.
     fn spec_check(&self, spec: &LaunchSpec) -> Result<(), StepError> {
         let refuse = |step: &str, errno| Err(StepError::new(format!("check the request: {step}"), errno));
-        if self.running.contains_key(&spec.sandbox) {
+        if self.offloaded.contains_key(&spec.sandbox) {
+            return refuse("something else goes on with the sandbox", Errno::BUSY);
+        }
+        if self.running.contains_key(&spec.sandbox) || self.prepared.is_promised(spec.sandbox) {
             return refuse("the sandbox runs already", Errno::EXIST);
         }
         let limits = &spec.limits;
@@ -140,7 +151,10 @@ impl Launcher {
             phase: Phase::Live,
             waiting: Vec::new(),
         };
-        if let Err(error) = self.interface_make(plan, pid, &ready_write, &mut timings) {
+        let made = self
+            .note_write(&running)
+            .and_then(|()| self.interface_make(plan, pid, &ready_write, &mut timings));
+        if let Err(error) = made {
             self.end_now(&running);
             return Err(error);
         }
@@ -192,8 +206,6 @@ impl Launcher {
             Ok(socket)
         };
         let socket = make().step(|| format!("make the socket {path}"))?;
-        let group = self.config.data.group_file(sandbox);
-        std::fs::write(&group, sandbox.to_string()).step(|| format!("write {group}"))?;
         Ok(socket)
     }
 

@@ -42,6 +42,7 @@ fn spec(network: NetworkMode, ephemeral: bool) -> LaunchSpec {
         limits: Limits::default(),
         network,
         ephemeral,
+        origin: None,
     }
 }
 

@@ -16,8 +16,9 @@ use crate::{
 };
 
 /// No set-user-id program and no device node of a layer works outside of its sandbox; access times would turn
-/// reads into writes; freed blocks go back to the host, in the background.
-const MOUNT_OPTIONS: &str = "loop,noatime,nosuid,nodev,discard=async";
+/// reads into writes; freed blocks go back to the host, in the background. Removed layers are freed after a commit,
+/// and the usual pause between two commits is 30 seconds (btrfs(5)): launches that wait for room would wait as long.
+const MOUNT_OPTIONS: &str = "loop,noatime,nosuid,nodev,discard=async,commit=5";
 
 /// The program that formats a new image file.
 pub(super) const MKFS: &str = "mkfs.btrfs";

@@ -7,6 +7,7 @@
 )]
 
 mod fixture;
+mod keys;
 mod kill;
 mod migrations;
 mod open;

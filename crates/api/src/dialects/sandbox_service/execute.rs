@@ -16,7 +16,8 @@ use crate::{
 
 /// Runs a sandbox's program. May be repeated.
 ///
-/// A program that fails, or is ended at a limit, is answered with 200 and `success: false`.
+/// A program that fails, or is ended at a limit, is answered with 200 and `success: false`. The run goes on when
+/// the client closes the connection: its result is kept with the sandbox.
 #[utoipa::path(
     post,
     path = "/sandbox/{id}/execute",
@@ -49,7 +50,8 @@ pub(super) async fn program_run(
 
 /// Runs a program in a sandbox of its own, of which nothing is kept. An extension.
 ///
-/// The mode must be one-shot: what runs on needs a sandbox to run on in.
+/// The mode must be one-shot: what runs on needs a sandbox to run on in. The run ends when the client closes
+/// the connection.
 #[utoipa::path(
     post,
     path = "/execute",
@@ -66,6 +68,12 @@ pub(super) async fn program_run(
             headers(("Retry-After" = u32, description = "Seconds"))
         ),
         (status = 500, description = "The text has the request's id", body = ErrorBody),
+        (
+            status = 503,
+            description = "The server holds as many large bodies as it may",
+            body = ErrorBody,
+            headers(("Retry-After" = u32, description = "Seconds"))
+        ),
     )
 )]
 pub(super) async fn program_run_once(

@@ -26,6 +26,12 @@ use crate::{
         (status = 400, description = "The text names the file", body = ErrorBody),
         (status = 404, description = "There is no such sandbox", body = ErrorBody),
         (status = 413, description = "The body is over the limit", body = ErrorBody),
+        (
+            status = 503,
+            description = "The server holds as many large bodies as it may",
+            body = ErrorBody,
+            headers(("Retry-After" = u32, description = "Seconds"))
+        ),
     )
 )]
 pub(super) async fn files_write(

@@ -15,14 +15,20 @@ mod types;
 
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-use crate::state::ApiState;
+use crate::{
+    auth::{Identity, Policy, Refusal, guarded},
+    state::ApiState,
+};
 
 /// Its name in records.
 const DIALECT: &str = "sandbox-service";
 
+/// The document asks for no key; a server that has some does.
+const KEY: Policy = Policy { admits: Identity::key_or_open, refuse: Refusal::respond };
+
 /// The routes. Method and path stand at each handler; the comments repeat the paths for the reader.
 pub(crate) fn routes() -> OpenApiRouter<ApiState> {
-    OpenApiRouter::default()
+    let router = OpenApiRouter::default()
         // /sandbox
         .routes(routes!(sandboxes::sandbox_create, sandboxes::sandbox_list_short))
         // /sandboxes
@@ -36,5 +42,6 @@ pub(crate) fn routes() -> OpenApiRouter<ApiState> {
         // /execute
         .routes(routes!(execute::program_run_once))
         // /admin/api/sandboxes/{id}/logs
-        .routes(routes!(logs::log_tail))
+        .routes(routes!(logs::log_tail));
+    guarded(router, &KEY)
 }

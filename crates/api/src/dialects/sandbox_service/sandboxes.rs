@@ -31,6 +31,12 @@ use crate::{
             headers(("Retry-After" = u32, description = "Seconds"))
         ),
         (status = 500, description = "The text has the request's id", body = ErrorBody),
+        (
+            status = 503,
+            description = "The server holds as many large bodies as it may",
+            body = ErrorBody,
+            headers(("Retry-After" = u32, description = "Seconds"))
+        ),
     )
 )]
 pub(super) async fn sandbox_create(

@@ -111,6 +111,41 @@ pub(super) struct SandboxBody {
     /// Where its development server is reached, if it has one. An extension.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) dev_server_url: Option<String>,
+    /// How it last ended, once it has. An extension.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) ended: Option<EndedBody>,
+}
+
+/// How a sandbox ended.
+#[derive(Debug, PartialEq, Eq, Serialize, ToSchema)]
+pub(super) struct EndedBody {
+    pub(super) at: WireTimestamp,
+    pub(super) reason: EndWord,
+    /// The reason with its figures, for people.
+    #[schema(example = "ran out of memory (limit 256 MiB)")]
+    pub(super) text: String,
+}
+
+/// Why a sandbox ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum EndWord {
+    /// Its program exited by itself.
+    Exited,
+    /// A signal ended its program.
+    Signaled,
+    /// Its program ran for longer than it may.
+    TimedOut,
+    /// Its processes needed more memory than they may have.
+    OutOfMemory,
+    /// Somebody asked for its end.
+    Killed,
+    /// Its time to live was over.
+    LeaseEnded,
+    /// It could not be launched.
+    LaunchFailed,
+    /// It was gone: the server or the host was restarted, its agent died.
+    Lost,
 }
 
 /// A limit that a run hit.

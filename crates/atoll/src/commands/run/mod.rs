@@ -72,13 +72,13 @@ pub(crate) fn run(options: RunOptions) -> Outcome<ExitCode> {
     for note in std::mem::take(&mut host.notes) {
         say(format_args!("atoll: {note}"));
     }
-    let launcher = host.launcher.pid;
+    let keeper = host.launcher.keeper_pid;
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().build().during("start the runtime")?;
     let end = runtime.block_on(run_unprivileged(host, data, settings, job, &options));
-    // With its tasks goes the launcher's socket. Whoever waits for this process finds nothing left of the run.
+    // With its tasks go the sockets of the launcher and its keeper. Whoever waits for this process finds nothing left of the run.
     drop(runtime);
-    jail::launcher::end_await(launcher);
+    jail::launcher::end_await(keeper);
     match end? {
         End::Ran(result) => Ok(ExitCode::from(status_tell(&result))),
         End::Output(error) => written(Err(error)).map(|()| ExitCode::SUCCESS),
@@ -140,7 +140,7 @@ async fn run_unprivileged(
     let Host { launcher, held: _held, .. } = host;
     records_forget(&data).during("remove the records of an earlier run")?;
     let store = Store::open(&data.database()).during("open the store")?;
-    let (runtime, exits) = NativeRuntime::connect(launcher.socket, data).during("connect to the launcher")?;
+    let (runtime, exits) = NativeRuntime::connect(launcher, data).during("connect to the launcher")?;
     let engine = Engine::start(settings, store, Arc::new(runtime), exits).await.during("start the engine")?;
     let spec = sandbox_spec(options);
     let (output, pieces) = mpsc::channel(streams::PIECES);

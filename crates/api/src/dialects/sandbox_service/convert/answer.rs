@@ -4,10 +4,11 @@ use engine::{
     EndReason, LogLine, LogStream, ProgramSummary, Sandbox, SandboxState,
     program::{LimitHit, ProgramResult},
 };
+use jiff::Timestamp;
 use protocol::SandboxId;
 
 use super::{
-    super::types::{LevelWord, LimitWord, LogLineBody, RunBody, SandboxBody, StatusWord},
+    super::types::{EndWord, EndedBody, LevelWord, LimitWord, LogLineBody, RunBody, SandboxBody, StatusWord},
     base_url::BaseUrl,
 };
 use crate::timestamps::WireTimestamp;
@@ -30,7 +31,27 @@ pub(in super::super) fn sandbox_body(sandbox: &Sandbox, base: &BaseUrl) -> Sandb
         timeout_ms: program.map_or_else(|| lease_ms(sandbox), |program| millis(program.timeout)),
         memory_limit_mb: sandbox.limits.memory_bytes >> 20,
         dev_server_url: program.and_then(|program| base.dev_server(sandbox.id, program)),
+        ended: sandbox.end.as_ref().zip(sandbox.ended_at).map(|(end, at)| ended(end, at)),
     }
+}
+
+fn ended(end: &EndReason, at: Timestamp) -> EndedBody {
+    let reason = match end {
+        EndReason::Exited { .. } => EndWord::Exited,
+        EndReason::Signaled { .. } => EndWord::Signaled,
+        EndReason::TimedOut { .. } => EndWord::TimedOut,
+        EndReason::OutOfMemory { .. } => EndWord::OutOfMemory,
+        EndReason::Killed { .. } => EndWord::Killed,
+        EndReason::LeaseEnded => EndWord::LeaseEnded,
+        EndReason::LaunchFailed { .. } => EndWord::LaunchFailed,
+        EndReason::Lost { .. } => EndWord::Lost,
+    };
+    let text = match end {
+        // The step has paths of the host: it is in the log, and in the record.
+        EndReason::LaunchFailed { .. } => "could not be launched".to_owned(),
+        shown => shown.to_string(),
+    };
+    EndedBody { at: WireTimestamp(at), reason, text }
 }
 
 fn status(sandbox: &Sandbox) -> StatusWord {

@@ -68,6 +68,26 @@ fn a_sandbox_without_a_program_shows_too() {
 }
 
 #[test]
+fn an_ended_sandbox_says_when_and_why() {
+    let ended_at = Some("2024-12-09T19:31:00Z".parse().unwrap());
+    let shown = |end| {
+        let body = sandbox_body(&Sandbox { end: Some(end), ended_at, ..sandbox() }, &base());
+        serde_json::to_value(body).unwrap()["ended"].take()
+    };
+    let at = "2024-12-09T19:31:00.000Z";
+    assert_eq!(
+        shown(EndReason::TimedOut { limit_ms: 1500 }),
+        json!({"at": at, "reason": "timed_out", "text": "ran out of time (limit 1500 ms)"})
+    );
+    let failed = EndReason::LaunchFailed { step: "make /var/lib/atoll/run/x".to_owned(), errno: 2 };
+    assert_eq!(
+        shown(failed),
+        json!({"at": at, "reason": "launch_failed", "text": "could not be launched"}),
+        "paths of the host are not shown"
+    );
+}
+
+#[test]
 fn a_development_server_has_a_url() {
     let url = |mode, dev_server| {
         let sandbox = Sandbox { program: Some(program(mode, dev_server)), ..sandbox() };

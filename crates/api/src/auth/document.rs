@@ -1,0 +1,46 @@
+//! What the OpenAPI document says about keys. It is written where the guard is put up, so that it can't say
+//! anything else than what is done.
+
+use utoipa::openapi::{
+    OpenApi, RefOr, Response,
+    path::Operation,
+    security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme},
+};
+
+const X_API_KEY: &str = "x-api-key";
+const OPEN_SANDBOX: &str = "open-sandbox-api-key";
+const BEARER: &str = "bearer";
+
+/// Describes the headers that a key may come in.
+pub(crate) fn schemes_add(document: &mut OpenApi) {
+    let header = |name| SecurityScheme::ApiKey(ApiKey::Header(ApiKeyValue::new(name)));
+    let components = document.components.get_or_insert_default();
+    components.add_security_scheme(X_API_KEY, header("x-api-key"));
+    components.add_security_scheme(OPEN_SANDBOX, header("OPEN-SANDBOX-API-KEY"));
+    let bearer = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).build();
+    components.add_security_scheme(BEARER, SecurityScheme::Http(bearer));
+}
+
+/// Says of every operation that it asks for a key.
+pub(super) fn guard_note(document: &mut OpenApi) {
+    for item in document.paths.paths.values_mut() {
+        let operations = [
+            &mut item.get,
+            &mut item.put,
+            &mut item.post,
+            &mut item.delete,
+            &mut item.options,
+            &mut item.head,
+            &mut item.patch,
+            &mut item.trace,
+        ];
+        operations.into_iter().flatten().for_each(operation_note);
+    }
+}
+
+fn operation_note(operation: &mut Operation) {
+    let requirement = |name: &str| SecurityRequirement::new(name, Vec::<String>::new());
+    operation.security = Some([X_API_KEY, OPEN_SANDBOX, BEARER].map(requirement).into());
+    let refused = || RefOr::T(Response::new("No API key, or none that counts"));
+    operation.responses.responses.entry("401".to_owned()).or_insert_with(refused);
+}

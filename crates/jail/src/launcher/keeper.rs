@@ -1,0 +1,186 @@
+//! The keeper: the launcher's parent, which starts another one if it dies. It does nothing else: it reads nothing
+//! from the server, and knows of it only that it lives.
+//!
+//! The server gives up root before it serves, so it could not start a launcher itself.
+
+use std::{
+    io::{IoSlice, IoSliceMut, Read},
+    mem::MaybeUninit,
+    os::fd::{AsFd, OwnedFd},
+    thread::sleep,
+    time::{Duration, Instant},
+};
+
+use protocol::launcher::Failure;
+use rustix::{
+    event::{PollFd, PollFlags, poll},
+    io::Errno,
+    net::{
+        AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
+        SendAncillaryMessage, SendFlags, SocketFlags, SocketType, recvmsg, sendmsg, socketpair,
+    },
+    pipe::{PipeFlags, pipe_with},
+    process::{WaitId, WaitIdOptions, waitid},
+};
+
+use super::{LauncherConfig, serve};
+use crate::{
+    failure::{Step, StepError},
+    sys,
+};
+
+/// A launcher that lives for less than this has failed.
+const SHORT_LIFE: Duration = Duration::from_secs(1);
+/// So many failures in a row, and none is started any more.
+const FAILURES_MAX: u32 = 5;
+/// The pause before the next one, times the number of failures.
+const PAUSE: Duration = Duration::from_millis(100);
+/// Larger than any message to the server.
+const MESSAGE_BYTES_MAX: usize = 4096;
+
+/// What the server gets with each launcher's socket: its process id, or why there is none.
+type Message = Result<i32, Failure>;
+
+/// A launcher that was started.
+#[derive(Debug)]
+pub struct Started {
+    /// The server's end of its socket pair. It ends when this is closed.
+    pub socket: OwnedFd,
+    /// Its process id.
+    pub pid: i32,
+}
+
+/// Starts the keeper, which starts the launcher. Returns its process id and the server's end of its socket: each
+/// launcher comes as one message of it.
+pub(super) fn keeper_start(config: LauncherConfig) -> Result<(OwnedFd, i32), StepError> {
+    let (server, keeper) = pair()?;
+    match sys::clone_into(0, None).step(|| "fork the launcher's keeper".to_owned())? {
+        sys::Cloned::Parent { pid, .. } => Ok((server, pid)),
+        sys::Cloned::Child => {
+            drop(server);
+            let _ = rustix::thread::set_name(c"atoll-keeper");
+            // Ctrl-C in the operator's terminal is the server's to handle.
+            let _ = rustix::process::setsid();
+            sys::exit_now(keep(&config, &keeper))
+        }
+    }
+}
+
+/// Takes the next launcher from the keeper's socket. Waits for it unless the socket is non-blocking.
+///
+/// # Errors
+/// Why there is none. [`Errno::PIPE`] when the keeper is gone, and there will be none.
+pub(crate) fn started_receive(keeper: impl AsFd) -> Result<Started, StepError> {
+    let step = || "hear from the launcher's keeper".to_owned();
+    let mut bytes = [0; MESSAGE_BYTES_MAX];
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut control = RecvAncillaryBuffer::new(&mut space);
+    let received = recvmsg(keeper, &mut [IoSliceMut::new(&mut bytes)], &mut control, RecvFlags::CMSG_CLOEXEC)
+        .step(step)?;
+    let socket = control.drain().find_map(|message| match message {
+        RecvAncillaryMessage::ScmRights(mut fds) => fds.next(),
+        _ => None,
+    });
+    if received.bytes == 0 {
+        return Err(Errno::PIPE).step(step);
+    }
+    let message: Message =
+        postcard::from_bytes(&bytes[..received.bytes]).map_err(|_| StepError::new(step(), Errno::PROTO))?;
+    match (message, socket) {
+        (Ok(pid), Some(socket)) => Ok(Started { socket, pid }),
+        (Ok(_), None) => Err(StepError::new(step(), Errno::PROTO)),
+        (Err(failure), _) => Err(StepError::new(failure.step, Errno::from_raw_os_error(failure.errno))),
+    }
+}
+
+/// Keeps a launcher running until the server is gone. Returns the exit status.
+fn keep(config: &LauncherConfig, server: &OwnedFd) -> i32 {
+    let mut failures = 0;
+    while failures < FAILURES_MAX {
+        let started_at = Instant::now();
+        let pidfd = match launcher_start(config) {
+            Ok((started, pidfd)) => {
+                send(server, &Ok(started.pid), Some(&started.socket));
+                pidfd
+            }
+            Err(error) => {
+                send(server, &Err(error.into()), None);
+                return 1;
+            }
+        };
+        let mut ends = [PollFd::new(&pidfd, PollFlags::IN), PollFd::new(server, PollFlags::IN)];
+        while ends.iter().all(|end| end.revents().is_empty()) {
+            if !matches!(poll(&mut ends, None), Ok(_) | Err(Errno::INTR)) {
+                return 1;
+            }
+        }
+        // The server sends nothing: what can be read of its end is that it is gone.
+        let server_gone = !ends[1].revents().is_empty();
+        let _ = waitid(WaitId::PidFd(pidfd.as_fd()), WaitIdOptions::EXITED);
+        if server_gone {
+            return 0;
+        }
+        failures = if started_at.elapsed() < SHORT_LIFE { failures + 1 } else { 1 };
+        super::tell("it died; starting another one");
+        sleep(PAUSE * (failures - 1));
+    }
+    super::tell(format_args!("it died {FAILURES_MAX} times in a row; giving up, restart the server"));
+    1
+}
+
+/// Forks a launcher off and waits until it has set itself up.
+fn launcher_start(config: &LauncherConfig) -> Result<(Started, OwnedFd), StepError> {
+    let (server, launcher) = pair()?;
+    let (ready_read, ready_write) = pipe_with(PipeFlags::CLOEXEC).step(|| "make a pipe".to_owned())?;
+    match sys::clone_into(0, None).step(|| "fork the launcher".to_owned())? {
+        sys::Cloned::Parent { pid, pidfd } => {
+            drop((launcher, ready_write));
+            readiness_await(ready_read)?;
+            Ok((Started { socket: server, pid }, pidfd))
+        }
+        sys::Cloned::Child => {
+            drop((server, ready_read));
+            let status = match serve::Launcher::new(config.clone(), launcher) {
+                Ok(launcher) => {
+                    drop(ready_write);
+                    launcher.run()
+                }
+                Err(error) => {
+                    let report = postcard::to_stdvec(&Failure::from(error));
+                    let _ = rustix::io::write(ready_write.as_fd(), &report.unwrap_or_default());
+                    1
+                }
+            };
+            sys::exit_now(status)
+        }
+    }
+}
+
+/// Waits until the launcher has set itself up: its end of the pipe closes, or tells why not.
+fn readiness_await(pipe: OwnedFd) -> Result<(), StepError> {
+    let mut report = Vec::new();
+    std::fs::File::from(pipe).read_to_end(&mut report).step(|| "wait for the launcher".to_owned())?;
+    if report.is_empty() {
+        return Ok(());
+    }
+    let failure: Failure = postcard::from_bytes(&report)
+        .map_err(|_| StepError::new("read the launcher's report", Errno::PROTO))?;
+    Err(StepError::new(failure.step, Errno::from_raw_os_error(failure.errno)))
+}
+
+fn pair() -> Result<(OwnedFd, OwnedFd), StepError> {
+    socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
+        .step(|| "make a socket pair".to_owned())
+}
+
+fn send(server: &OwnedFd, message: &Message, socket: Option<&OwnedFd>) {
+    let Ok(bytes) = postcard::to_stdvec(message) else { return };
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut control = SendAncillaryBuffer::new(&mut space);
+    let socket = socket.map(AsFd::as_fd);
+    if !socket.as_slice().is_empty() {
+        control.push(SendAncillaryMessage::ScmRights(socket.as_slice()));
+    }
+    // A server that is gone shows when it is waited for.
+    let _ = sendmsg(server, &[IoSlice::new(&bytes)], &mut control, SendFlags::NOSIGNAL);
+}

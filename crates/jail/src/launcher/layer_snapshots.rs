@@ -1,0 +1,128 @@
+//! Snapshots of layers: read-only copies of a whole layer, in constant time where it is a btrfs subvolume.
+//!
+//! It must not know who runs: whoever calls sees to it that a layer is not in use when it is replaced, and, where
+//! copying takes time, not written while it is copied.
+
+use std::os::fd::AsFd;
+
+use protocol::{SandboxId, SnapshotId};
+use rustix::{
+    fs::{AtFlags, renameat},
+    io::Errno,
+};
+use storage::tree_copy::tree_copy;
+
+use super::layer::Layers;
+use crate::{
+    failure::{Step, StepError},
+    sys,
+};
+
+impl Layers {
+    /// Keeps the state of a layer under a new name. It is on the disk when this returns.
+    pub(super) fn snapshot_create(&self, sandbox: SandboxId, snapshot: SnapshotId) -> Result<(), StepError> {
+        let (layer, name) = (sandbox.to_string(), snapshot.to_string());
+        let step = || "make the snapshot".to_owned();
+        if self.subvolumes {
+            let layer = self.open_layer(&layer)?;
+            return sys::subvolume_snapshot(layer.as_fd(), self.snapshots.as_fd(), &name, true).step(step);
+        }
+        self.copy(&self.sandboxes, &layer, &self.snapshots, &name).step(step)
+    }
+
+    /// Makes the layer of a sandbox what a snapshot holds. When this returns it is so on the disk; when it fails
+    /// the layer is what it was.
+    pub(super) fn snapshot_restore(
+        &self,
+        sandbox: SandboxId,
+        snapshot: SnapshotId,
+        disk_bytes: u64,
+    ) -> Result<(), StepError> {
+        let (layer, name) = (sandbox.to_string(), snapshot.to_string());
+        let before = format!("{layer}{BEFORE}");
+        self.layer_remove(&before)?;
+        let had_layer = match renameat(&self.sandboxes, &layer, &self.sandboxes, &before) {
+            Ok(()) => true,
+            Err(Errno::NOENT) => false,
+            Err(errno) => return Err(StepError::new("put the layer aside", errno)),
+        };
+        let restored = self.layer_from(&name, &layer, disk_bytes);
+        if restored.is_err() {
+            self.layer_remove(&layer)?;
+            if had_layer {
+                renameat(&self.sandboxes, &before, &self.sandboxes, &layer)
+                    .step(|| "put the layer back".to_owned())?;
+            }
+            return restored;
+        }
+        self.layer_remove(&before)
+    }
+
+    fn layer_from(&self, snapshot: &str, layer: &str, disk_bytes: u64) -> Result<(), StepError> {
+        let step = || "restore the snapshot".to_owned();
+        if self.subvolumes {
+            let snapshot = Self::open_below(&self.snapshots, snapshot)?;
+            sys::subvolume_snapshot(snapshot.as_fd(), self.sandboxes.as_fd(), layer, false).step(step)?;
+            let layer = self.open_layer(layer)?;
+            return sys::subvolume_limit(layer.as_fd(), disk_bytes)
+                .step(|| "limit the writable layer".to_owned());
+        }
+        self.copy(&self.snapshots, snapshot, &self.sandboxes, layer).step(step)
+    }
+
+    /// Removes a snapshot; it is no error if there is none.
+    pub(super) fn snapshot_remove(&self, snapshot: SnapshotId) -> Result<(), StepError> {
+        self.tree_remove(&self.snapshots, &snapshot.to_string()).step(|| "remove the snapshot".to_owned())
+    }
+
+    /// Every snapshot.
+    pub(super) fn snapshot_list(&self) -> Result<Vec<SnapshotId>, StepError> {
+        let entries = rustix::fs::Dir::read_from(&self.snapshots).step(|| "list snapshots".to_owned())?;
+        Ok(entries
+            .filter_map(Result::ok)
+            .filter_map(|entry| entry.file_name().to_str().ok()?.parse().ok())
+            .collect())
+    }
+
+    /// Finishes or takes back what a launcher that died was in the middle of: a layer that was put aside is the
+    /// layer again, unless there is one.
+    pub(super) fn half_done_settle(&self) -> Result<(), StepError> {
+        let entries = rustix::fs::Dir::read_from(&self.sandboxes).step(|| "list layers".to_owned())?;
+        let names: Vec<String> = entries
+            .filter_map(Result::ok)
+            .filter_map(|entry| entry.file_name().to_str().ok()?.strip_suffix(BEFORE).map(str::to_owned))
+            .collect();
+        for layer in names {
+            let before = format!("{layer}{BEFORE}");
+            match rustix::fs::statat(&self.sandboxes, &layer, AtFlags::SYMLINK_NOFOLLOW) {
+                Ok(_) if self.subvolumes => self.layer_remove(&before)?,
+                // A copy may not be whole.
+                Ok(_) | Err(Errno::NOENT) => {
+                    self.layer_remove(&layer)?;
+                    renameat(&self.sandboxes, &before, &self.sandboxes, &layer)
+                        .step(|| "put the layer back".to_owned())?;
+                }
+                Err(errno) => return Err(StepError::new("look for a layer", errno)),
+            }
+        }
+        Ok(())
+    }
+
+    /// Copies a whole tree, whole or not at all.
+    fn copy(
+        &self,
+        from_folder: &std::os::fd::OwnedFd,
+        from: &str,
+        to_folder: &std::os::fd::OwnedFd,
+        to: &str,
+    ) -> Result<(), Errno> {
+        let copied = tree_copy(from_folder.as_fd(), from, to_folder.as_fd(), to);
+        copied.map_err(|error| {
+            let _ = self.tree_remove(to_folder, to);
+            Errno::from_io_error(&error).unwrap_or(Errno::IO)
+        })
+    }
+}
+
+/// What the name of a layer ends in that was put aside. No sandbox's name does.
+const BEFORE: &str = ".before";

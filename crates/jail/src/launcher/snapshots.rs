@@ -1,0 +1,38 @@
+//! Requests about snapshots: what must not go on meanwhile, and the work given to a child.
+
+use protocol::{SandboxId, SnapshotId};
+use rustix::io::Errno;
+
+use super::{groups, layer::Layers, offload::Then, serve::Launcher};
+use crate::failure::StepError;
+
+impl Launcher {
+    pub(super) fn snapshot_create(&mut self, number: u64, sandbox: SandboxId, snapshot: SnapshotId) {
+        // A copy takes time, in which nothing may change.
+        let then = if self.layers.subvolumes || !self.running.contains_key(&sandbox) {
+            Then::Answer { number }
+        } else if let Err(error) = groups::freeze(&self.cgroup_of(sandbox)) {
+            self.answer_failed(number, error);
+            return;
+        } else {
+            Then::Thaw { number }
+        };
+        self.offload(sandbox, then, |layers| layers.snapshot_create(sandbox, snapshot));
+    }
+
+    pub(super) fn snapshot_restore(
+        &mut self,
+        number: u64,
+        sandbox: SandboxId,
+        snapshot: SnapshotId,
+        disk_bytes: u64,
+    ) {
+        if self.running.contains_key(&sandbox) || self.prepared.is_promised(sandbox) {
+            let error = StepError::new("restore the snapshot: the sandbox runs", Errno::BUSY);
+            self.answer_failed(number, error);
+            return;
+        }
+        let work = move |layers: &Layers| layers.snapshot_restore(sandbox, snapshot, disk_bytes);
+        self.offload(sandbox, Then::Answer { number }, work);
+    }
+}

@@ -171,7 +171,7 @@ fn the_records_of_an_earlier_run_are_in_nobodys_way() {
     let database = folder.0.join("0/server/atoll.db");
     assert!(database.exists());
     // As another version's would be.
-    fs::write(&database, "no database that this version knows").unwrap();
+    fs::write(&database, "no database that this version knows".repeat(1000)).unwrap();
     let output = folder.command(&["--", "echo", "ran"]).output().unwrap();
     assert_eq!(texts(&output), ("ran\n".to_owned(), String::new()));
 }

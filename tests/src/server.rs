@@ -102,15 +102,40 @@ impl Server {
         self.child.id()
     }
 
-    /// The process that launches sandboxes: the server's only child.
+    /// The process that starts launchers: the server's only child.
     ///
     /// # Panics
     /// When it has another number of children.
     #[must_use]
-    pub fn launcher_pid(&self) -> u32 {
+    pub fn keeper_pid(&self) -> u32 {
         let children = children_of(self.pid());
         assert_eq!(children.len(), 1, "children of the server: {children:?}");
         children[0]
+    }
+
+    /// The process that launches sandboxes: the keeper's only child.
+    ///
+    /// # Panics
+    /// When it has another number of children, for seconds.
+    #[must_use]
+    pub fn launcher_pid(&self) -> u32 {
+        let keeper = self.keeper_pid();
+        let launcher = found(PATIENCE, || match children_of(keeper).as_slice() {
+            [launcher] => Some(*launcher),
+            _ => None,
+        });
+        launcher.unwrap_or_else(|_| panic!("children of the keeper: {:?}", children_of(keeper)))
+    }
+
+    /// Ends its launcher as a crash does, and returns when another one is there.
+    ///
+    /// # Panics
+    /// When none comes.
+    pub fn launcher_kill(&self) {
+        let pid = self.launcher_pid();
+        let number = Pid::from_raw(i32::try_from(pid).expect("a process id")).expect("a process id");
+        kill_process(number, Signal::KILL).expect("it runs");
+        wait_until("another launcher is there", || self.launcher_pid() != pid);
     }
 
     /// Which of the host's instances it is: what its control groups, interfaces and user ids follow from.

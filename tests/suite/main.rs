@@ -21,4 +21,5 @@ mod network;
 mod one_shot;
 mod persistent;
 mod privileges;
+mod recovery;
 mod storage;

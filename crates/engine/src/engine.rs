@@ -1,16 +1,20 @@
 //! The engine's face: what dialects call. Each call finds the sandbox's task and asks it.
 
 use std::{
-    collections::HashMap,
-    sync::{Arc, Mutex, PoisonError},
+    collections::{HashMap, HashSet},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
 };
 
-use protocol::SandboxId;
-use store::{Batch, Counter, SandboxRecord, Store};
+use protocol::{SandboxId, launcher::Stats};
+use store::{Batch, Counter, SandboxRecord, SandboxState, Store};
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
 use crate::{
-    Caller, Error, ErrorKind, Result, Runtime, Sandbox, SandboxSpec, Settings,
+    Caller, Error, ErrorKind, Result, Runtime, Sandbox, SandboxSpec, Settings, agent,
     keys::KnownKeys,
     log::LogLine,
     program::{CommandSpec, Job, Mode, ProgramFile, ProgramResult, Streams},
@@ -29,6 +33,10 @@ pub(crate) struct Inner {
     pub(crate) running: Arc<Semaphore>,
     /// The way to each sandbox's task. Locked for a look or a change only, never across an await.
     registry: Mutex<HashMap<SandboxId, Handle>>,
+    /// The last number given to a sandbox.
+    numbers: AtomicU64,
+    /// Held while a name is looked for and taken.
+    naming: tokio::sync::Mutex<()>,
 }
 
 /// The engine. Clones are the same engine.
@@ -49,7 +57,8 @@ impl Engine {
         runtime: Arc<dyn Runtime>,
         events: mpsc::UnboundedReceiver<RuntimeEvent>,
     ) -> Result<Self> {
-        let records = reconcile::reconcile(&store, runtime.as_ref(), &settings).await?;
+        let found = reconcile::reconcile(&store, runtime.as_ref(), &settings).await?;
+        let numbers = store.counter_get(Counter::SandboxesNumbered).await.map_err(Error::internal)?;
         let inner = Arc::new(Inner {
             running: Arc::new(Semaphore::new(settings.running_max)),
             keys: KnownKeys::read(&store).await?,
@@ -57,10 +66,12 @@ impl Engine {
             store,
             runtime,
             registry: Mutex::new(HashMap::new()),
+            numbers: AtomicU64::new(numbers),
+            naming: tokio::sync::Mutex::new(()),
         });
-        for record in records {
+        for (record, runs) in found {
             let (id, engine) = (record.id, Arc::clone(&inner));
-            let handle = task_start(Task { engine, record, job: None });
+            let handle = task_start(Task { engine, record, job: None, runs });
             inner.registry_insert(id, handle);
         }
         tokio::spawn(events_pass(Arc::clone(&inner), events));
@@ -73,27 +84,66 @@ impl Engine {
         &self.inner.settings
     }
 
-    /// Makes a sandbox, also if the caller goes away meanwhile. It is launched when something is run in it.
+    /// Makes a sandbox, also if the caller goes away meanwhile. One with a program is launched when that is run;
+    /// one without is up when this returns.
     ///
     /// # Errors
-    /// [`ErrorKind::Invalid`], [`ErrorKind::Busy`].
+    /// [`ErrorKind::Invalid`], [`ErrorKind::Busy`], [`ErrorKind::Conflict`] when the name is taken; without a
+    /// program those of [`Self::sandbox_start`], and then there is no such sandbox.
     pub async fn sandbox_create(&self, caller: &Caller, spec: SandboxSpec) -> Result<Sandbox> {
-        let Admitted { record, program } = self.admit(caller, spec)?;
-        let view = view_of(&record);
+        let Admitted { mut record, program } = self.admit(caller, spec)?;
         let body = program.as_ref().map(postcard::to_stdvec).transpose().map_err(Error::internal)?;
         self.inner.program_room_check(body.as_ref().map_or(0, Vec::len)).await?;
-        let batch = Batch::new()
-            .sandbox_insert(record.clone(), body)
-            .event_append(event(&record, "created", &caller.owner))
-            .counter_add(Counter::SandboxesCreated, 1);
-        let engine = self.clone();
+        let (engine, caller) = (self.clone(), caller.clone());
         // A task of its own: a record that nobody looks after would stay until the next start.
         let made = tokio::spawn(async move {
+            let (id, kept_up) = (record.id, body.is_none());
+            let naming = match &record.name {
+                Some(name) => Some(engine.name_take(&record.owner, &record.dialect, name).await?),
+                None => None,
+            };
+            let mut batch = Batch::new();
+            if kept_up {
+                record.number = Some(engine.inner.number_next());
+                batch = batch.counter_add(Counter::SandboxesNumbered, 1);
+            }
+            let view = view_of(&record);
+            let batch = batch
+                .sandbox_insert(record.clone(), body)
+                .event_append(event(&record, "created", &caller.owner))
+                .counter_add(Counter::SandboxesCreated, 1);
             engine.inner.store.apply(batch).await.map_err(Error::internal)?;
-            engine.task_start(Task { engine: Arc::clone(&engine.inner), record, job: None });
-            Ok(view)
+            engine.task_start(Task { engine: Arc::clone(&engine.inner), record, job: None, runs: false });
+            drop(naming);
+            if !kept_up {
+                return Ok(view);
+            }
+            if let Err(error) = engine.sandbox_start(&caller, id).await {
+                if let Err(error) = engine.sandbox_delete(&caller, id).await {
+                    tracing::error!(sandbox = %id, ?error, "a sandbox that could not be launched stays");
+                }
+                return Err(error);
+            }
+            engine.sandbox_get(&caller, id).await
         });
         made.await.map_err(Error::internal)?
+    }
+
+    /// Makes sure that a name is free, and that nobody else takes it until the guard is dropped.
+    async fn name_take(
+        &self,
+        owner: &str,
+        dialect: &str,
+        name: &str,
+    ) -> Result<tokio::sync::MutexGuard<'_, ()>> {
+        let guard = self.inner.naming.lock().await;
+        let taken = self.inner.sandbox_find(|sandbox| {
+            sandbox.owner == owner && sandbox.dialect == dialect && sandbox.name.as_deref() == Some(name)
+        });
+        match taken {
+            Some(_) => Err(Error::new(ErrorKind::Conflict, format!("Sandbox {name:?} already exists"))),
+            None => Ok(guard),
+        }
     }
 
     /// A sandbox as it is now.
@@ -193,7 +243,8 @@ impl Engine {
         let id = record.id;
         let batch =
             Batch::new().sandbox_insert(record.clone(), None).counter_add(Counter::SandboxesCreated, 1);
-        let handle = self.task_start(Task { engine: Arc::clone(&self.inner), record, job: Some(job) });
+        let handle =
+            self.task_start(Task { engine: Arc::clone(&self.inner), record, job: Some(job), runs: false });
         // Side by side: what a crash leaves over is found with the record or, by its files, without it.
         let (stored, result) = tokio::join!(
             self.inner.store.apply(batch),
@@ -221,16 +272,22 @@ impl Engine {
 
     fn admit(&self, caller: &Caller, spec: SandboxSpec) -> Result<Admitted> {
         let admitted = admit(caller, spec, &self.inner.settings)?;
+        self.sandboxes_room_check(1)?;
+        Ok(admitted)
+    }
+
+    /// Whether so many more sandboxes may be made.
+    pub(crate) fn sandboxes_room_check(&self, count: usize) -> Result<()> {
         let most = self.inner.settings.sandboxes_max;
-        if self.inner.registry().len() >= most {
+        if self.inner.registry().len() + count > most {
             let text =
                 format!("Too many sandboxes (at most {most}); delete some or wait for their leases to end");
             return Err(Error::new(ErrorKind::Busy { retry_after_s: 5 }, text));
         }
-        Ok(admitted)
+        Ok(())
     }
 
-    fn task_start(&self, task: Task) -> Handle {
+    pub(crate) fn task_start(&self, task: Task) -> Handle {
         let id = task.record.id;
         let handle = task_start(task);
         self.inner.registry_insert(id, handle.clone());
@@ -238,7 +295,7 @@ impl Engine {
     }
 
     /// The way to a sandbox, if the caller may know of it.
-    fn handle(&self, caller: &Caller, id: SandboxId) -> Result<Handle> {
+    pub(crate) fn handle(&self, caller: &Caller, id: SandboxId) -> Result<Handle> {
         let found = self.inner.registry().get(&id).cloned();
         found.filter(|handle| sees(caller, &handle.view.borrow())).ok_or_else(|| Error::sandbox_not_found(id))
     }
@@ -255,6 +312,25 @@ impl Inner {
 
     fn registry_insert(&self, id: SandboxId, handle: Handle) {
         self.registry().insert(id, handle);
+    }
+
+    /// A sandbox that fits.
+    pub(crate) fn sandbox_find(&self, fits: impl Fn(&Sandbox) -> bool) -> Option<Sandbox> {
+        self.registry().values().find(|handle| fits(&handle.view.borrow())).map(|it| it.view.borrow().clone())
+    }
+
+    /// A number that no sandbox had. It counts when [`Counter::SandboxesNumbered`] is raised by one.
+    pub(crate) fn number_next(&self) -> u64 {
+        self.numbers.fetch_add(1, Ordering::Relaxed) + 1
+    }
+
+    /// Whether the agent of a sandbox answers soon.
+    pub(crate) async fn agent_answers(&self, id: SandboxId) -> bool {
+        let ping = async {
+            let socket = self.runtime.agent_connect(id).await.ok()?;
+            agent::ping(&mut agent::Connection::new(socket)).await.ok()
+        };
+        matches!(tokio::time::timeout(PING_PATIENCE, ping).await, Ok(Some(())))
     }
 
     pub(crate) fn registry_remove(&self, id: SandboxId) {
@@ -279,13 +355,52 @@ impl Inner {
 /// Programs up to this size are bounded by how many sandboxes there may be.
 const PROGRAM_BYTES_SMALL: usize = 64 << 10;
 
+/// How long an agent may take to answer that it is there.
+const PING_PATIENCE: Duration = Duration::from_secs(5);
+
 /// Hands ends of sandboxes to their tasks.
 async fn events_pass(engine: Arc<Inner>, mut events: mpsc::UnboundedReceiver<RuntimeEvent>) {
     while let Some(event) = events.recv().await {
-        let RuntimeEvent::Exited(exit) = event else { continue };
-        tracing::debug!(sandbox = %exit.sandbox, stats = ?exit.stats, "the sandbox ended by itself");
-        if let Some(handle) = engine.registry().get(&exit.sandbox) {
-            let _ = handle.commands.send(Command::Exited);
+        match event {
+            RuntimeEvent::Exited(exit) => {
+                tracing::debug!(sandbox = %exit.sandbox, stats = ?exit.stats, "the sandbox ended by itself");
+                engine.exited(exit.sandbox, exit.stats);
+            }
+            RuntimeEvent::Restarted => {
+                if let Err(error) = engine.runtime_review().await {
+                    tracing::error!(?error, "what runs could not be compared with what should");
+                }
+            }
         }
+    }
+}
+
+impl Inner {
+    fn exited(&self, sandbox: SandboxId, stats: Stats) {
+        if let Some(handle) = self.registry().get(&sandbox) {
+            let _ = handle.commands.send(Command::Exited(stats));
+        }
+    }
+
+    /// Compares what runs with what should, after the runtime was out of order: what it could not tell is told
+    /// now, and what nobody knows of is removed.
+    async fn runtime_review(&self) -> Result<()> {
+        let should: Vec<SandboxId> = self
+            .registry()
+            .iter()
+            .filter(|(_, handle)| handle.view.borrow().state == SandboxState::Running)
+            .map(|(id, _)| *id)
+            .collect();
+        let found = self.runtime.inventory().await.map_err(Error::internal)?;
+        let runs: HashSet<SandboxId> = found.iter().filter(|found| found.runs).map(|it| it.sandbox).collect();
+        for sandbox in should.into_iter().filter(|sandbox| !runs.contains(sandbox)) {
+            self.exited(sandbox, Stats::default());
+        }
+        for found in found {
+            if !self.registry().contains_key(&found.sandbox) {
+                self.runtime.remove(found.sandbox).await.map_err(Error::internal)?;
+            }
+        }
+        Ok(())
     }
 }

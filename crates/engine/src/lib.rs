@@ -10,6 +10,7 @@ mod agent;
 mod engine;
 mod error;
 pub mod keys;
+mod live_sandboxes;
 mod log;
 mod native;
 pub mod program;
@@ -18,6 +19,7 @@ mod runtime;
 mod sandbox;
 mod sandbox_spec;
 mod settings;
+mod snapshot;
 
 pub use engine::Engine;
 pub use error::{Error, ErrorKind, Result};
@@ -25,5 +27,9 @@ pub use keys::{Key, KeySecret, KeyTable};
 pub use log::{LogLine, LogStream};
 pub use native::NativeRuntime;
 pub use runtime::{Exited, Runtime, RuntimeError, RuntimeEvent};
-pub use sandbox_spec::{Caller, EndReason, LimitsSpec, ProgramSummary, Sandbox, SandboxSpec, SandboxState};
+pub use sandbox::CommandOutcome;
+pub use sandbox_spec::{
+    Caller, EndReason, Lease, LimitsSpec, ProgramSummary, Sandbox, SandboxSpec, SandboxState,
+};
 pub use settings::Settings;
+pub use snapshot::{Snapshot, SnapshotName, SnapshotSpec};

@@ -1,54 +1,106 @@
-//! Bringing records and what is on the host to agree, when the engine starts.
+//! Bringing records and what is on the host to agree, when the engine starts: what lives is taken over, what was
+//! half done is finished or taken back, what nobody knows of is removed.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use jiff::Timestamp;
-use protocol::{SandboxId, launcher::Found};
-use store::{Batch, EndReason, Page, SandboxFilter, SandboxRecord, SandboxState, Store};
+use protocol::{SandboxId, SnapshotId, launcher::Found};
+use store::{
+    Batch, EndReason, Fact, Page, Pending, SandboxFilter, SandboxRecord, SandboxState, SnapshotRecord, Store,
+};
 
-use crate::{Error, Result, Runtime, Settings, sandbox::event, sandbox::later};
+use crate::{
+    Error, Result, Runtime, Settings,
+    sandbox::{event, later},
+};
 
-/// Ends what an earlier server left running, removes what no record knows of, and returns the records.
+/// Returns the records, each with whether its sandbox runs.
 pub(crate) async fn reconcile(
     store: &Store,
     runtime: &dyn Runtime,
     settings: &Settings,
-) -> Result<Vec<SandboxRecord>> {
+) -> Result<Vec<(SandboxRecord, bool)>> {
     let page = store.sandbox_list(SandboxFilter::default(), Page::ALL).await.map_err(Error::internal)?;
+    let snapshots = store.snapshot_list_all(None).await.map_err(Error::internal)?;
+    let lost = lost_detail(store, settings).await?;
     let found = runtime.inventory().await.map_err(Error::internal)?;
-    let known: HashSet<SandboxId> = page.records.iter().map(|record| record.id).collect();
-    for Found { sandbox, runs, .. } in found {
-        if !known.contains(&sandbox) {
-            tracing::info!(%sandbox, "removing what is left of a sandbox that is not on record");
-            runtime.remove(sandbox).await.map_err(Error::internal)?;
-        } else if runs {
-            runtime.kill(sandbox).await.map_err(Error::internal)?;
-        }
-    }
-    let mut records = Vec::with_capacity(page.records.len());
-    let mut batch = Batch::new();
+    let found: HashMap<SandboxId, Found> = found.into_iter().map(|found| (found.sandbox, found)).collect();
+    let mut known = HashSet::new();
+    let mut kept = Vec::with_capacity(page.records.len());
+    let mut batch = Batch::new().fact_put(Fact::Boot, settings.boot.clone());
+    let mut gone: HashSet<SandboxId> = HashSet::new();
     for mut record in page.records {
-        if record.ephemeral {
+        known.insert(record.id);
+        let runs = found.get(&record.id).is_some_and(|found| found.runs);
+        if is_to_go(&record) {
+            tracing::info!(sandbox = %record.id, "removing a sandbox that was being made or removed");
             runtime.remove(record.id).await.map_err(Error::internal)?;
             batch = batch.sandbox_delete(record.id);
+            gone.insert(record.id);
             continue;
         }
-        if was_alive(record.state) {
+        let adopted = runs && was_alive(record.state);
+        if runs && !adopted {
+            runtime.kill(record.id).await.map_err(Error::internal)?;
+        }
+        if was_alive(record.state) && !adopted && !matches!(record.pending, Some(Pending::Restore { .. })) {
             record.state = SandboxState::Terminated;
             record.ended_at = Some(Timestamp::now());
-            record.end = Some(EndReason::Lost { detail: "the server was restarted".to_owned() });
-            record.lease_until =
-                record.lease_until.max(Some(later(Timestamp::now(), settings.ended_retention)));
+            record.end = Some(EndReason::Lost { detail: lost.to_owned() });
+            record.pending = None;
+            let retained = later(Timestamp::now(), settings.ended_retention);
+            record.lease_until = record.lease_until.map(|until| until.max(retained));
             batch = batch.sandbox_update(record.clone()).event_append(event(&record, "ended", "restart"));
-            tracing::info!(sandbox = %record.id, "the sandbox ended with the server that ran it");
+            tracing::info!(sandbox = %record.id, "the sandbox ended: {lost}");
         }
-        records.push(record);
+        kept.push((record, adopted));
     }
+    for sandbox in found.into_keys().filter(|sandbox| !known.contains(sandbox)) {
+        tracing::info!(%sandbox, "removing what is left of a sandbox that is not on record");
+        runtime.remove(sandbox).await.map_err(Error::internal)?;
+    }
+    // After this, no snapshot is on record that is about to be removed.
+    let (stay, go): (Vec<_>, Vec<_>) = snapshots
+        .into_iter()
+        .partition(|snapshot| snapshot.name.is_some() && !gone.contains(&snapshot.sandbox));
+    batch = go.iter().fold(batch, |batch, snapshot| batch.snapshot_delete(snapshot.id));
     store.apply(batch).await.map_err(Error::internal)?;
-    Ok(records)
+    snapshots_reconcile(runtime, &stay).await?;
+    Ok(kept)
+}
+
+/// Removes snapshots that are on no record, and says which are on record and not there.
+async fn snapshots_reconcile(runtime: &dyn Runtime, records: &[SnapshotRecord]) -> Result<()> {
+    let mut missing: HashSet<SnapshotId> = records.iter().map(|record| record.id).collect();
+    for snapshot in runtime.snapshot_list().await.map_err(Error::internal)? {
+        if !missing.remove(&snapshot) {
+            tracing::info!(%snapshot, "removing a snapshot that is not on record");
+            runtime.snapshot_remove(snapshot).await.map_err(Error::internal)?;
+        }
+    }
+    for snapshot in missing {
+        tracing::error!(%snapshot, "a snapshot is on record and not in the storage");
+    }
+    Ok(())
+}
+
+/// One of which nothing is kept; one whose deletion was begun; a fork that nobody was told of.
+fn is_to_go(record: &SandboxRecord) -> bool {
+    record.ephemeral
+        || record.state == SandboxState::Stopping
+        || matches!(record.pending, Some(Pending::Fork { .. }))
 }
 
 fn was_alive(state: SandboxState) -> bool {
-    use SandboxState::{Paused, Pausing, Resuming, Running, Stopping};
-    matches!(state, Running | Pausing | Paused | Resuming | Stopping)
+    use SandboxState::{Paused, Pausing, Resuming, Running};
+    matches!(state, Running | Pausing | Paused | Resuming)
+}
+
+/// Why what does not run any more does not.
+async fn lost_detail(store: &Store, settings: &Settings) -> Result<&'static str> {
+    let last = store.fact_get(Fact::Boot).await.map_err(Error::internal)?;
+    Ok(match last {
+        Some(boot) if boot != settings.boot => "the host was restarted",
+        _ => "its processes were gone when the server started",
+    })
 }

@@ -38,10 +38,24 @@ pub struct SandboxSpec {
     pub env: Vec<(String, String)>,
     /// Free words of the client's.
     pub metadata: BTreeMap<String, String>,
-    /// Ends it after this time; `None` takes the configured default.
-    pub lease: Option<Duration>,
+    /// Its name, unique among those that its owner has in this dialect.
+    pub name: Option<String>,
+    /// When it ends by itself.
+    pub lease: Lease,
     /// The program that it is for.
     pub program: Option<Program>,
+}
+
+/// When a sandbox ends by itself.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Lease {
+    /// After the configured time.
+    #[default]
+    Configured,
+    /// After this time.
+    After(Duration),
+    /// Never.
+    Never,
 }
 
 /// Limits as a client asks for them.
@@ -66,6 +80,10 @@ pub struct Sandbox {
     pub owner: String,
     /// The dialect it was made through.
     pub dialect: String,
+    /// The name its owner gave it.
+    pub name: Option<String>,
+    /// A short name that no other sandbox ever has, where the dialect counts.
+    pub number: Option<u64>,
     /// Where it is in its life.
     pub state: SandboxState,
     /// Why it ended, once it has.

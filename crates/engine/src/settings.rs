@@ -27,6 +27,8 @@ pub struct Settings {
     pub sandboxes_max: usize,
     /// Sandboxes that run at once.
     pub running_max: usize,
+    /// Snapshots that one sandbox may have.
+    pub snapshots_max: usize,
     /// Bytes that the programs of all sandboxes on record may hold together. They lie in the database, on the
     /// host's disk.
     pub programs_bytes_max: u64,
@@ -34,6 +36,8 @@ pub struct Settings {
     pub output_bytes_max: u64,
     /// Environment of every process of the `host` image.
     pub environment: Vec<(String, String)>,
+    /// The boot of the host, as the kernel names it: what ran in another one is gone.
+    pub boot: String,
 }
 
 impl Settings {
@@ -73,9 +77,11 @@ impl Default for Settings {
             ended_retention: Duration::from_hours(1),
             sandboxes_max: 10_000,
             running_max: 500,
+            snapshots_max: 10_000,
             programs_bytes_max: 8 << 30,
             output_bytes_max: 8 << 20,
             environment: Vec::new(),
+            boot: String::new(),
         }
     }
 }

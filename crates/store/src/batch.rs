@@ -14,6 +14,7 @@ use crate::{StoreError, error::Fault};
 #[must_use = "a batch changes nothing until it is given to `Store::apply`"]
 pub struct Batch {
     changes: Vec<Change>,
+    durable: bool,
 }
 
 struct Change {
@@ -27,6 +28,15 @@ impl Batch {
     /// A batch without changes.
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// Has it on the disk before it is acknowledged: it survives a power cut, too.
+    pub fn durable(self) -> Self {
+        Self { durable: true, ..self }
+    }
+
+    pub(crate) fn is_durable(&self) -> bool {
+        self.durable
     }
 
     pub(crate) fn with(

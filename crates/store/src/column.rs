@@ -1,7 +1,8 @@
 //! How values of other crates are written into columns.
 
+use std::{fmt::Display, str::FromStr};
+
 use jiff::Timestamp;
-use protocol::SandboxId;
 use rusqlite::{
     Error, Result,
     types::{FromSql, FromSqlError, FromSqlResult, ToSql, ToSqlOutput, ValueRef},
@@ -32,15 +33,15 @@ impl FromSql for Micros {
 }
 
 /// An identifier, as text: it can be typed into a shell.
-pub(crate) struct Id(pub(crate) SandboxId);
+pub(crate) struct Id<T>(pub(crate) T);
 
-impl ToSql for Id {
+impl<T: Display> ToSql for Id<T> {
     fn to_sql(&self) -> Result<ToSqlOutput<'_>> {
         Ok(self.0.to_string().into())
     }
 }
 
-impl FromSql for Id {
+impl<T: FromStr<Err: std::error::Error + Send + Sync + 'static>> FromSql for Id<T> {
     fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
         value.as_str()?.parse().map(Self).map_err(FromSqlError::other)
     }

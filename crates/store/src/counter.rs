@@ -9,6 +9,8 @@ use crate::{Batch, Store, StoreError};
 pub enum Counter {
     /// Sandboxes created since the store was made.
     SandboxesCreated,
+    /// The last [`crate::SandboxRecord::number`] given.
+    SandboxesNumbered,
     /// Keys made and revoked. A server sees by it that another process has done so.
     KeyChanges,
 }
@@ -19,6 +21,7 @@ impl Counter {
     pub fn name(self) -> &'static str {
         match self {
             Self::SandboxesCreated => "sandboxes_created_total",
+            Self::SandboxesNumbered => "sandboxes_numbered_total",
             Self::KeyChanges => "key_changes_total",
         }
     }

@@ -97,7 +97,7 @@ fn decode(row: &Row<'_>) -> rusqlite::Result<EventEntry> {
         seq: row.get("seq")?,
         event: Event {
             at: row.get::<_, Micros>("at")?.0,
-            sandbox: row.get::<_, Option<Id>>("sandbox_id")?.map(|id| id.0),
+            sandbox: row.get::<_, Option<Id<_>>>("sandbox_id")?.map(|id| id.0),
             kind: row.get("kind")?,
             actor: row.get("actor")?,
             detail: row.get::<_, Json<_>>("detail")?.0,

@@ -8,6 +8,7 @@ const MIGRATIONS: &[(&str, &str)] = &[
     ("0002_events", include_str!("../migrations/0002_events.sql")),
     ("0003_counters", include_str!("../migrations/0003_counters.sql")),
     ("0004_keys", include_str!("../migrations/0004_keys.sql")),
+    ("0005_snapshots", include_str!("../migrations/0005_snapshots.sql")),
 ];
 
 /// The schema version that this program works with.

@@ -8,7 +8,7 @@ use rusqlite::{Connection, OptionalExtension, Row, ToSql, ffi, params, params_fr
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Batch, EndReason, Store, StoreError,
+    Batch, EndReason, Pending, Store, StoreError,
     column::{Document, Id, Json, Micros, Word},
     error::Fault,
     program,
@@ -41,6 +41,8 @@ pub enum SandboxState {
 pub struct SandboxRecord {
     /// Its identifier.
     pub id: SandboxId,
+    /// A short name that no other sandbox ever has, for dialects that count; `None` for the others.
+    pub number: Option<u64>,
     /// Who made it and may see it; `""` for nobody in particular.
     pub owner: String,
     /// The dialect that made it.
@@ -75,6 +77,8 @@ pub struct SandboxRecord {
     pub ephemeral: bool,
     /// The result of its last run, as JSON nested at most 100 levels deep.
     pub last_result: Option<serde_json::Value>,
+    /// What was begun with it and is not finished.
+    pub pending: Option<Pending>,
 }
 
 /// Which sandboxes to list. The default is all.
@@ -170,18 +174,18 @@ impl Store {
 macro_rules! columns {
     () => {
         "(owner, dialect, name, state, created_at, started_at, ended_at, lease_until, end_reason,
-          image, network, limits, env, metadata, program, ephemeral, last_result, id)"
+          image, network, limits, env, metadata, program, ephemeral, last_result, pending, number, id)"
     };
 }
 
 macro_rules! values {
     () => {
-        "(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18)"
+        "(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20)"
     };
 }
 
 const INSERT: &str = concat!("INSERT INTO sandboxes ", columns!(), " VALUES ", values!());
-const UPDATE: &str = concat!("UPDATE sandboxes SET ", columns!(), " = ", values!(), " WHERE id = ?18");
+const UPDATE: &str = concat!("UPDATE sandboxes SET ", columns!(), " = ", values!(), " WHERE id = ?20");
 
 fn insert(connection: &Connection, record: &SandboxRecord, program: Option<&[u8]>) -> Result<(), Fault> {
     match write(connection, INSERT, record) {
@@ -212,6 +216,8 @@ fn write(connection: &Connection, sql: &str, record: &SandboxRecord) -> rusqlite
         record.program.as_ref().map(Document),
         record.ephemeral,
         record.last_result.as_ref().map(Document),
+        record.pending.as_ref().map(Json),
+        record.number,
         Id(record.id),
     ])
 }
@@ -219,7 +225,8 @@ fn write(connection: &Connection, sql: &str, record: &SandboxRecord) -> rusqlite
 fn decode(row: &Row<'_>) -> rusqlite::Result<SandboxRecord> {
     let time = |column| Ok::<_, rusqlite::Error>(row.get::<_, Option<Micros>>(column)?.map(|at| at.0));
     Ok(SandboxRecord {
-        id: row.get::<_, Id>("id")?.0,
+        id: row.get::<_, Id<_>>("id")?.0,
+        number: row.get("number")?,
         owner: row.get("owner")?,
         dialect: row.get("dialect")?,
         name: row.get("name")?,
@@ -237,6 +244,7 @@ fn decode(row: &Row<'_>) -> rusqlite::Result<SandboxRecord> {
         program: row.get::<_, Option<Json<_>>>("program")?.map(|program| program.0),
         ephemeral: row.get("ephemeral")?,
         last_result: row.get::<_, Option<Json<_>>>("last_result")?.map(|result| result.0),
+        pending: row.get::<_, Option<Json<_>>>("pending")?.map(|pending| pending.0),
     })
 }
 

@@ -66,10 +66,13 @@ fn run(mut connection: Connection, requests: &Receiver<(Batch, Reply)>, mut chec
     if let Err(error) = hooked {
         tracing::warn!(%error, "the store checkpoints inside of commits");
     }
+    let mut durable = false;
     while let Ok(first) = requests.recv() {
         let (batches, replies): (Vec<_>, Vec<_>) =
             std::iter::once(first).chain(requests.try_iter().take(GROUP_MAX - 1)).unzip();
-        let results = group_commit(&mut connection, batches)
+        let wants = batches.iter().any(Batch::is_durable);
+        let results = synchronous_set(&connection, &mut durable, wants)
+            .and_then(|()| group_commit(&mut connection, batches))
             .unwrap_or_else(|error| replies.iter().map(|_| Err(error.clone())).collect());
         for (reply, result) in replies.into_iter().zip(results) {
             // A failed send means that the caller has gone.
@@ -77,6 +80,17 @@ fn run(mut connection: Connection, requests: &Receiver<(Batch, Reply)>, mut chec
         }
         checkpointer.wal_bound(&connection, wal_pages.load(Ordering::Relaxed));
     }
+}
+
+/// Has commits from here on wait for the disk, or not (<https://sqlite.org/pragma.html#pragma_synchronous>).
+fn synchronous_set(connection: &Connection, is: &mut bool, wanted: bool) -> Result<(), StoreError> {
+    if *is != wanted {
+        let level = if wanted { "full" } else { "normal" };
+        let set = connection.pragma_update(None, "synchronous", level);
+        set.map_err(|error| Fault::from(error).at("synchronous"))?;
+        *is = wanted;
+    }
+    Ok(())
 }
 
 /// One transaction, one result for each batch. A batch that fails leaves the others be, unless the failure

@@ -57,11 +57,17 @@ pub(crate) fn serve(options: ServeOptions) -> Outcome<ExitCode> {
         toolchains_install(&data, &mut host.notes);
     }
     settings.environment = environment_base(&data);
+    settings.boot = boot_name();
     jail::privileges::drop_to(server_uid, server_uid).during("give up root")?;
 
     let runtime =
         tokio::runtime::Builder::new_multi_thread().enable_all().build().during("start the runtime")?;
     runtime.block_on(serve_unprivileged(host, data, settings, api, listeners, exposed))
+}
+
+/// This boot of the host, as the kernel names it (random(4)).
+fn boot_name() -> String {
+    std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default().trim().to_owned()
 }
 
 async fn serve_unprivileged(

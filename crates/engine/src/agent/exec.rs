@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use protocol::{
+    ExecId,
     agent::{Event, ExecEnd, ExecSpec, Request},
     frame::{self, Kind, STREAM_BYTES},
 };
@@ -89,6 +90,24 @@ pub(crate) async fn exec_start(connection: &mut Connection, spec: ExecSpec) -> R
     let mut frames = Vec::new();
     push_request(&mut frames, &Request::ExecStart(spec))?;
     connection.send(&frames).await
+}
+
+/// Follows an exec that was started before, in the place of whoever followed it; [`exec_next`] tells what it does.
+pub(crate) async fn exec_attach(connection: &mut Connection, exec: ExecId) -> Result<(), AgentError> {
+    let mut frames = Vec::new();
+    push_request(&mut frames, &Request::ExecAttach { exec })?;
+    connection.send(&frames).await
+}
+
+/// Whether the agent answers at all.
+pub(crate) async fn ping(connection: &mut Connection) -> Result<(), AgentError> {
+    let mut frames = Vec::new();
+    push_request(&mut frames, &Request::Ping)?;
+    connection.send(&frames).await?;
+    match connection.answer().await? {
+        Event::Pong => Ok(()),
+        event => Err(AgentError::Unexpected(event)),
+    }
 }
 
 /// Waits for what the started exec does next. While nobody waits, the program can't write without bound:

@@ -33,10 +33,15 @@ pub(crate) struct RunContext<'a> {
 
 impl RunContext<'_> {
     /// A command as the agent takes it.
-    pub(crate) fn exec_spec(&self, command: &Command, timeout: Option<Duration>) -> Result<ExecSpec> {
+    pub(crate) fn exec_spec(
+        &self,
+        id: ExecId,
+        command: &Command,
+        timeout: Option<Duration>,
+    ) -> Result<ExecSpec> {
         let added = command.env.iter().map(|(name, value)| ((*name).to_owned(), value.clone()));
         Ok(ExecSpec {
-            id: ExecId::random(),
+            id,
             argv: command.argv.clone(),
             env: self.env.iter().cloned().chain(added).collect(),
             cwd: GuestPath::absolute(WORK_FOLDER).map_err(Error::internal)?,
@@ -70,7 +75,7 @@ pub(crate) async fn set_up(
         let spec = ExecSpec {
             stdin: Stdin::Null,
             output_bytes_max: Some(SETUP_OUTPUT_BYTES_MAX),
-            ..context.exec_spec(command, Some(left))?
+            ..context.exec_spec(ExecId::random(), command, Some(left))?
         };
         let output = match agent::exec_collect(connection, spec, SETUP_OUTPUT_BYTES_MAX).await {
             Ok(output) => output,

@@ -11,7 +11,7 @@ use protocol::{
 use store::{SandboxRecord, SandboxState};
 
 use crate::{
-    Caller, Error, LimitsSpec, ProgramSummary, Result, SandboxSpec, Settings,
+    Caller, Error, Lease, LimitsSpec, ProgramSummary, Result, SandboxSpec, Settings,
     program::{Mode, Program, program_plan},
 };
 
@@ -34,22 +34,25 @@ pub(crate) fn admit(caller: &Caller, spec: SandboxSpec, settings: &Settings) -> 
         program_check(program, settings)?;
     }
     let now = Timestamp::now();
-    let lease = spec.lease.unwrap_or(match program.as_ref().map(|program| program.mode) {
-        Some(Mode::Oneshot) => settings.lease_oneshot,
-        _ => settings.lease_persistent,
-    });
+    let lease = match (spec.lease, program.as_ref().map(|program| program.mode)) {
+        (Lease::Never, _) => None,
+        (Lease::After(time), _) => Some(time),
+        (Lease::Configured, Some(Mode::Oneshot)) => Some(settings.lease_oneshot),
+        (Lease::Configured, _) => Some(settings.lease_persistent),
+    };
     let network = spec.network.unwrap_or_else(|| network_of(program.as_ref()));
     let summary = program.as_ref().map(ProgramSummary::of);
     let record = SandboxRecord {
         id: SandboxId::random(),
+        number: None,
         owner: caller.owner.clone(),
         dialect: spec.dialect.to_owned(),
-        name: None,
+        name: spec.name,
         state: SandboxState::Pending,
         created_at: now,
         started_at: None,
         ended_at: None,
-        lease_until: Some(later(now, lease)),
+        lease_until: lease.map(|lease| later(now, lease)),
         end: None,
         image: "host".to_owned(),
         network,
@@ -59,6 +62,7 @@ pub(crate) fn admit(caller: &Caller, spec: SandboxSpec, settings: &Settings) -> 
         program: summary.map(serde_json::to_value).transpose().map_err(Error::internal)?,
         last_result: None,
         ephemeral: false,
+        pending: None,
     };
     Ok(Admitted { record, program })
 }

@@ -1,12 +1,13 @@
 //! How the rest of the engine reaches the task that owns a sandbox.
 
-use protocol::SandboxId;
+use protocol::{SandboxId, SnapshotId, launcher::Stats};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::{
-    Error, Result, Sandbox,
+    Error, Result, Sandbox, Snapshot,
     log::LogLine,
-    program::{ProgramFile, ProgramResult},
+    program::{CommandSpec, ProgramFile, ProgramResult},
+    snapshot::SnapshotSpec,
 };
 
 /// What the task can be asked.
@@ -20,8 +21,59 @@ pub(crate) enum Command {
     LogTail { lines: usize, reply: oneshot::Sender<Vec<LogLine>> },
     /// End it and forget it.
     Delete { by: String, reply: oneshot::Sender<Result<()>> },
+    /// Do something with one that is kept up.
+    Operate(Operate),
     /// All its processes have ended by themselves.
-    Exited,
+    Exited(Stats),
+}
+
+/// An operation that somebody asks for.
+#[derive(Debug)]
+pub(crate) struct Operate {
+    /// Who.
+    pub(crate) by: String,
+    pub(crate) what: What,
+}
+
+/// What the task can be asked to do with a sandbox that is kept up. One follows the other.
+#[derive(Debug)]
+pub(crate) enum What {
+    /// Have it up.
+    Start { reply: oneshot::Sender<Result<()>> },
+    /// Run a command in it, and take a snapshot after it if one is wanted.
+    Command {
+        command: CommandSpec,
+        snapshot: Option<SnapshotSpec>,
+        reply: oneshot::Sender<Result<CommandOutcome>>,
+    },
+    /// Take a snapshot.
+    Snapshot { spec: SnapshotSpec, reply: oneshot::Sender<Result<Snapshot>> },
+    /// Replace its files by a snapshot's; some snapshots go then.
+    Restore { snapshot: SnapshotId, dropped: Vec<SnapshotId>, reply: oneshot::Sender<Result<()>> },
+    /// Empty its work folder.
+    Wipe { reply: oneshot::Sender<Result<()>> },
+}
+
+impl Operate {
+    /// Answers with an error.
+    pub(crate) fn refuse(self, error: Error) {
+        match self.what {
+            What::Start { reply } | What::Restore { reply, .. } | What::Wipe { reply } => {
+                drop(reply.send(Err(error)));
+            }
+            What::Command { reply, .. } => drop(reply.send(Err(error))),
+            What::Snapshot { reply, .. } => drop(reply.send(Err(error))),
+        }
+    }
+}
+
+/// What a command gave, and the snapshot after it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CommandOutcome {
+    /// What the command gave.
+    pub result: ProgramResult,
+    /// The snapshot, if one was wanted.
+    pub snapshot: Option<Snapshot>,
 }
 
 /// The way to a sandbox's task.

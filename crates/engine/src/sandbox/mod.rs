@@ -1,13 +1,21 @@
-//! One sandbox: its admission, the task that owns it, the runs of its program.
+//! One sandbox: its admission, the task that owns it, runs of its program, operations on it.
 
 mod admission;
+mod ending;
 mod handle;
+mod operation;
+mod operations;
+mod program_runs;
+mod recording;
 mod run;
 mod task;
 mod upload;
+mod uptime;
 mod view;
 
 pub(crate) use admission::{Admitted, admit, later, limits};
-pub(crate) use handle::{Command, Handle};
-pub(crate) use task::{Task, event, task_start};
+pub use handle::CommandOutcome;
+pub(crate) use handle::{Command, Handle, Operate, What};
+pub(crate) use recording::event;
+pub(crate) use task::{Task, task_start};
 pub(crate) use view::view_of;

@@ -8,7 +8,7 @@ use std::{
 };
 
 use protocol::{
-    SandboxId,
+    ExecId, SandboxId,
     agent::{ExecSpec, ExitStatus, Stdin},
     launcher::{LaunchSpec, Stats},
     limits::Limits,
@@ -29,7 +29,8 @@ use crate::{
 pub(super) struct Run {
     pub(super) runtime: Arc<dyn Runtime>,
     pub(super) sandbox: SandboxId,
-    pub(super) launch: LaunchSpec,
+    /// How it is launched; none if it runs already, and is to be followed.
+    pub(super) launch: Option<LaunchSpec>,
     pub(super) env: Vec<(String, String)>,
     pub(super) job: Job,
     pub(super) output_bytes_max: u64,
@@ -54,6 +55,11 @@ pub(super) enum Outcome {
     NotLaunched(RuntimeError),
 }
 
+/// The exec that a sandbox's program is: known without a note to a server that takes it over.
+fn main_exec(sandbox: SandboxId) -> ExecId {
+    ExecId::from(sandbox.uuid())
+}
+
 /// How much longer than a program's own time limit the whole run may take, before its sandbox is taken for
 /// stuck: the agent ends programs by itself at their limit.
 const GRACE: Duration = Duration::from_secs(10);
@@ -68,7 +74,9 @@ impl Run {
     /// Runs to the end. `running` is told as soon as a persistent program is up.
     pub(super) async fn outcome(mut self, running: oneshot::Sender<ProgramResult>) -> Outcome {
         let started = Instant::now();
-        if let Err(error) = self.runtime.launch(self.launch.clone()).await {
+        if let Some(launch) = &self.launch
+            && let Err(error) = self.runtime.launch(launch.clone()).await
+        {
             return Outcome::NotLaunched(error);
         }
         self.launched.send_replace(true);
@@ -95,6 +103,9 @@ impl Run {
         let mut connection = self.connect().await?;
         let simple = self.job.plan.setup.is_empty() && self.job.mode == Mode::Oneshot;
         let run = async {
+            if self.launch.is_none() {
+                return self.followed(&mut connection, started).await;
+            }
             if simple {
                 return self.simple(&mut connection, &context, started, input).await;
             }
@@ -105,7 +116,7 @@ impl Run {
                 }
                 Setup::Ready => {
                     let left = context.timeout.saturating_sub(started.elapsed());
-                    let spec = context.exec_spec(&self.job.plan.main, Some(left))?;
+                    let spec = context.exec_spec(main_exec(self.sandbox), &self.job.plan.main, Some(left))?;
                     agent::exec_start(&mut connection, spec).await.map_err(sandbox_ended)?;
                     self.collect(&mut connection, started, input).await
                 }
@@ -121,6 +132,12 @@ impl Run {
         }
     }
 
+    /// The rest of a program that an earlier server started.
+    async fn followed(&self, connection: &mut Connection, started: Instant) -> Result<ProgramResult> {
+        agent::exec_attach(connection, main_exec(self.sandbox)).await.map_err(sandbox_ended)?;
+        self.collect(connection, started, None).await
+    }
+
     /// Files and one command, sent together.
     async fn simple(
         &self,
@@ -130,7 +147,7 @@ impl Run {
         input: Option<Input>,
     ) -> Result<ProgramResult> {
         let left = context.timeout.saturating_sub(started.elapsed());
-        let spec = context.exec_spec(&self.job.plan.main, Some(left))?;
+        let spec = context.exec_spec(main_exec(self.sandbox), &self.job.plan.main, Some(left))?;
         let files = &self.job.plan.files;
         agent::files_write_and_exec_start(connection, files, spec).await.map_err(file_error)?;
         self.collect(connection, started, input).await
@@ -161,7 +178,7 @@ impl Run {
         started: Instant,
         running: oneshot::Sender<ProgramResult>,
     ) -> Result<ProgramResult> {
-        let spec = context.exec_spec(&self.job.plan.main, None)?;
+        let spec = context.exec_spec(main_exec(self.sandbox), &self.job.plan.main, None)?;
         let program = self.follow(connection, spec, started);
         tokio::pin!(program);
         tokio::select! {

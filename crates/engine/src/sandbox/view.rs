@@ -11,6 +11,8 @@ pub(crate) fn view_of(record: &SandboxRecord) -> Sandbox {
         id: record.id,
         owner: record.owner.clone(),
         dialect: record.dialect.clone(),
+        name: record.name.clone(),
+        number: record.number,
         state: record.state,
         end: record.end.clone(),
         created_at: record.created_at,

@@ -40,6 +40,7 @@ pub(crate) fn at(microsecond: i64) -> Timestamp {
 pub(crate) fn record() -> SandboxRecord {
     SandboxRecord {
         id: SandboxId::random(),
+        number: None,
         owner: "alice".to_owned(),
         dialect: "vms".to_owned(),
         name: None,
@@ -57,6 +58,7 @@ pub(crate) fn record() -> SandboxRecord {
         program: None,
         ephemeral: false,
         last_result: None,
+        pending: None,
     }
 }
 

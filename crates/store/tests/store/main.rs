@@ -12,5 +12,6 @@ mod kill;
 mod migrations;
 mod open;
 mod records;
+mod snapshots;
 mod trail;
 mod writes;

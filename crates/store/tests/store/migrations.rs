@@ -10,7 +10,9 @@ use crate::fixture::{Fixture, at};
 
 /// A row as version 1 wrote it. If it cannot be read any more, a migration is missing, not a change here.
 const ROW: &str = r#"
-INSERT INTO sandboxes VALUES (1, 'c0ffee00-0000-4000-8000-000000000001', 'alice', 'vms', 'build', 'paused', 1, 2, 3, 4,
+INSERT INTO sandboxes (seq, id, owner, dialect, name, state, created_at, started_at, ended_at, lease_until, end_reason,
+    image, network, limits, env, metadata, program, ephemeral, last_result)
+VALUES (1, 'c0ffee00-0000-4000-8000-000000000001', 'alice', 'vms', 'build', 'paused', 1, 2, 3, 4,
     '{"kind":"exited","code":3}', 'host', 'nat',
     '{"memory_bytes":5,"cpu_millis":6,"pids":7,"disk_bytes":8,"open_files":9}',
     '[["B","2"],["A","1"]]', '{"team":"x"}', '{"language":"node"}', 1, '{"stdout":"hi"}');
@@ -20,6 +22,7 @@ INSERT INTO programs VALUES ('c0ffee00-0000-4000-8000-000000000001', x'0102');
 fn row() -> SandboxRecord {
     SandboxRecord {
         id: row_id(),
+        number: None,
         owner: "alice".to_owned(),
         dialect: "vms".to_owned(),
         name: Some("build".to_owned()),
@@ -37,6 +40,7 @@ fn row() -> SandboxRecord {
         program: Some(serde_json::json!({ "language": "node" })),
         ephemeral: true,
         last_result: Some(serde_json::json!({ "stdout": "hi" })),
+        pending: None,
     }
 }
 

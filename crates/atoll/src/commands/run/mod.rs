@@ -7,10 +7,10 @@ mod job;
 mod signals;
 mod streams;
 
-use std::{io, process::ExitCode, sync::Arc, time::Duration};
+use std::{io, process::ExitCode, sync::Arc};
 
 use engine::{
-    Caller, Engine, LimitsSpec, NativeRuntime, SandboxSpec, Settings,
+    Caller, Engine, Lease, LimitsSpec, NativeRuntime, SandboxSpec, Settings,
     program::{LimitHit, ProgramResult, Streams},
 };
 use jail::launcher::AtServerEnd;
@@ -38,9 +38,6 @@ const RUNS_AT_ONCE: u32 = 64;
 
 /// The size of the file that a run's layers are in. It is sparse.
 const STORAGE_BYTES: u64 = 16 << 30;
-
-/// How much longer than its run a sandbox may be there: its lease is not what ends it.
-const LEASE_MORE: Duration = Duration::from_hours(1);
 
 /// The exit status of a run that was ended at its time limit, as that of timeout(1).
 const TIMED_OUT: u8 = 124;
@@ -197,7 +194,9 @@ fn sandbox_spec(options: &RunOptions) -> SandboxSpec {
         limits: LimitsSpec { memory_bytes: Some(options.memory), ..LimitsSpec::default() },
         env: options.env.clone(),
         metadata: std::collections::BTreeMap::new(),
-        lease: Some(options.timeout + LEASE_MORE),
+        name: None,
+        // Its time limit ends it, and the end of this process.
+        lease: Lease::Never,
         program: None,
     }
 }

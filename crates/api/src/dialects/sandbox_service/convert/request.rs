@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use engine::{
-    LimitsSpec, SandboxSpec, Settings,
+    Lease, LimitsSpec, SandboxSpec, Settings,
     program::{Language, Mode, Program},
 };
 use protocol::limits::MEMORY_BYTES_MIN;
@@ -66,7 +66,8 @@ pub(in super::super) fn sandbox_spec(
         limits: LimitsSpec { memory_bytes, ..LimitsSpec::default() },
         env: env(request.env_vars.unwrap_or_default())?,
         metadata: BTreeMap::new(),
-        lease: None,
+        name: None,
+        lease: Lease::Configured,
         program: Some(program),
     })
 }
@@ -169,7 +170,7 @@ mod tests {
             let spec = spec(fields).unwrap();
             assert_eq!(spec.dialect, "sandbox-service");
             assert_eq!(spec.limits, LimitsSpec::default());
-            assert!(spec.env.is_empty() && spec.network.is_none() && spec.lease.is_none());
+            assert!(spec.env.is_empty() && spec.network.is_none() && spec.lease == Lease::Configured);
             let expected = Program {
                 language: Language::Node,
                 code: "1".to_owned(),

@@ -21,6 +21,8 @@ fn sandbox() -> Sandbox {
         id: "fab81d7c-f665-432b-85c4-f9d380019709".parse().unwrap(),
         owner: String::new(),
         dialect: "sandbox-service".to_owned(),
+        name: None,
+        number: None,
         state: SandboxState::Pending,
         end: None,
         created_at: "2024-12-09T19:30:00Z".parse().unwrap(),

@@ -1,0 +1,247 @@
+//! The engine's face for sandboxes that are kept up: commands in them, their snapshots, forks.
+
+use std::sync::Arc;
+
+use protocol::{SandboxId, SnapshotId};
+use store::{Batch, Counter, Pending, SandboxRecord, SandboxState};
+use tokio::sync::oneshot;
+
+use crate::{
+    Caller, CommandOutcome, Engine, Error, ErrorKind, Result, Sandbox, Snapshot, SnapshotName, SnapshotSpec,
+    program::CommandSpec,
+    sandbox::{Command, Operate, Task, What, event},
+};
+
+/// Sandboxes that one fork may make.
+const FORKS_MAX: usize = 1000;
+
+impl Engine {
+    /// Has a sandbox up, whatever it was: launched if it is not, its agent answering.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotFound`], [`ErrorKind::Busy`], [`ErrorKind::LaunchFailed`], [`ErrorKind::Conflict`] for one
+    /// that is launched for its program only.
+    pub async fn sandbox_start(&self, caller: &Caller, id: SandboxId) -> Result<()> {
+        self.operate(caller, id, |reply| What::Start { reply }).await
+    }
+
+    /// The sandbox that a caller gave this name to.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotFound`].
+    pub async fn sandbox_by_name(&self, caller: &Caller, dialect: &str, name: &str) -> Result<Sandbox> {
+        let found = self.inner.sandbox_find(|sandbox| {
+            sandbox.owner == caller.owner
+                && sandbox.dialect == dialect
+                && sandbox.name.as_deref() == Some(name)
+        });
+        found.ok_or_else(|| Error::new(ErrorKind::NotFound, format!("Sandbox {name:?} not found")))
+    }
+
+    /// Whether a sandbox's agent answers.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotFound`].
+    pub async fn agent_ping(&self, caller: &Caller, id: SandboxId) -> Result<bool> {
+        let sandbox = self.sandbox_get(caller, id).await?;
+        Ok(sandbox.state == SandboxState::Running && self.inner.agent_answers(id).await)
+    }
+
+    /// Runs a command in a sandbox that is kept up, and takes a snapshot after it if one is wanted, however the
+    /// command ended. Commands of one sandbox follow each other, and its other operations.
+    ///
+    /// # Errors
+    /// Those of [`Self::sandbox_start`]; [`ErrorKind::SandboxEnded`]; [`ErrorKind::Unavailable`] when the command
+    /// ran and the snapshot could not be taken. A command that fails, or is ended at its time limit, is a result.
+    pub async fn command_run(
+        &self,
+        caller: &Caller,
+        id: SandboxId,
+        command: CommandSpec,
+        snapshot: Option<SnapshotSpec>,
+    ) -> Result<CommandOutcome> {
+        let max = self.inner.settings.timeout_max;
+        if command.timeout.is_zero() || command.timeout > max {
+            let text = format!("must be between 1 and {} ms", max.as_millis());
+            return Err(Error::invalid("timeout", text));
+        }
+        self.snapshot_room_check(id, snapshot.is_some()).await?;
+        self.operate(caller, id, |reply| What::Command { command, snapshot, reply }).await
+    }
+
+    /// Empties a sandbox's work folder.
+    ///
+    /// # Errors
+    /// Those of [`Self::sandbox_start`].
+    pub async fn work_folder_wipe(&self, caller: &Caller, id: SandboxId) -> Result<()> {
+        self.operate(caller, id, |reply| What::Wipe { reply }).await
+    }
+
+    /// Takes a snapshot of a sandbox's files, whether it runs or not. It is on the disk when this returns.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotFound`]; [`ErrorKind::Conflict`] when the name is taken or there are no files yet;
+    /// [`ErrorKind::Unavailable`] when there is no room.
+    pub async fn snapshot_create(
+        &self,
+        caller: &Caller,
+        id: SandboxId,
+        spec: SnapshotSpec,
+    ) -> Result<Snapshot> {
+        self.snapshot_room_check(id, true).await?;
+        self.operate(caller, id, |reply| What::Snapshot { spec, reply }).await
+    }
+
+    /// A sandbox's snapshots, in the order in which they were taken.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotFound`].
+    pub async fn snapshot_list(&self, caller: &Caller, id: SandboxId) -> Result<Vec<Snapshot>> {
+        self.sandbox_get(caller, id).await?;
+        let records = self.inner.store.snapshot_list(id).await.map_err(Error::internal)?;
+        Ok(records.iter().filter(|record| record.name.is_some()).map(Snapshot::of).collect())
+    }
+
+    /// All snapshots that the caller may see, in the order in which they were taken.
+    ///
+    /// # Errors
+    /// None at present.
+    pub async fn snapshot_list_all(&self, caller: &Caller) -> Result<Vec<Snapshot>> {
+        let owner = (!caller.administrator).then(|| caller.owner.clone());
+        let records = self.inner.store.snapshot_list_all(owner).await.map_err(Error::internal)?;
+        Ok(records.iter().filter(|record| record.name.is_some()).map(Snapshot::of).collect())
+    }
+
+    /// Puts a sandbox's files back to what a snapshot holds. What runs in it is ended; one that is kept up is up
+    /// again when this returns. With `later_dropped`, snapshots taken after this one are removed.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotFound`]; [`ErrorKind::Conflict`] while its program runs.
+    pub async fn snapshot_restore(
+        &self,
+        caller: &Caller,
+        id: SandboxId,
+        snapshot: SnapshotId,
+        later_dropped: bool,
+    ) -> Result<()> {
+        let taken = self.snapshot_list(caller, id).await?;
+        let target = taken.iter().find(|taken| taken.id == snapshot).ok_or_else(snapshot_not_found)?;
+        let later = taken.iter().filter(|taken| later_dropped && taken.number > target.number);
+        let dropped = later.map(|taken| taken.id).collect();
+        self.operate(caller, id, |reply| What::Restore { snapshot, dropped, reply }).await
+    }
+
+    /// Removes a snapshot.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotFound`].
+    pub async fn snapshot_delete(&self, caller: &Caller, id: SandboxId, snapshot: SnapshotId) -> Result<()> {
+        let taken = self.snapshot_list(caller, id).await?;
+        if !taken.iter().any(|taken| taken.id == snapshot) {
+            return Err(snapshot_not_found());
+        }
+        let batch = Batch::new().snapshot_delete(snapshot);
+        self.inner.store.apply(batch).await.map_err(Error::internal)?;
+        self.inner.runtime.snapshot_remove(snapshot).await.map_err(Error::internal)
+    }
+
+    /// Makes `count` new sandboxes with the files of one that exists, whether it runs or not, all up when this
+    /// returns; or none.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotFound`], [`ErrorKind::Busy`], [`ErrorKind::Invalid`], and those of
+    /// [`Self::snapshot_create`] and [`Self::sandbox_start`].
+    pub async fn sandbox_fork(&self, caller: &Caller, id: SandboxId, count: usize) -> Result<Vec<Sandbox>> {
+        if count == 0 || count > FORKS_MAX {
+            return Err(Error::invalid("count", format!("must be between 1 and {FORKS_MAX}, not {count}")));
+        }
+        self.sandboxes_room_check(count)?;
+        let source = self.sandbox_get(caller, id).await?;
+        let spec = SnapshotSpec { name: SnapshotName::None, note: None };
+        let origin = self.operate(caller, id, |reply| What::Snapshot { spec, reply }).await?;
+        let forks = self.forks_make(caller, &source, origin.id, count).await;
+        let forgotten = Batch::new().snapshot_delete(origin.id);
+        self.inner.store.apply(forgotten).await.map_err(Error::internal)?;
+        self.inner.runtime.snapshot_remove(origin.id).await.map_err(Error::internal)?;
+        forks
+    }
+
+    async fn forks_make(
+        &self,
+        caller: &Caller,
+        source: &Sandbox,
+        origin: SnapshotId,
+        count: usize,
+    ) -> Result<Vec<Sandbox>> {
+        let original = self.inner.store.sandbox_get(source.id).await.map_err(Error::internal)?;
+        let records: Vec<SandboxRecord> = (0..count)
+            .map(|_| SandboxRecord {
+                id: SandboxId::random(),
+                owner: caller.owner.clone(),
+                name: None,
+                number: Some(self.inner.number_next()),
+                state: SandboxState::Pending,
+                created_at: jiff::Timestamp::now(),
+                started_at: None,
+                ended_at: None,
+                end: None,
+                program: None,
+                last_result: None,
+                pending: Some(Pending::Fork { origin }),
+                ..original.clone()
+            })
+            .collect();
+        let batch = records.iter().fold(Batch::new(), |batch, record| {
+            batch
+                .sandbox_insert(record.clone(), None)
+                .event_append(event(record, "forked", &caller.owner))
+                .counter_add(Counter::SandboxesCreated, 1)
+                .counter_add(Counter::SandboxesNumbered, 1)
+        });
+        self.inner.store.apply(batch).await.map_err(Error::internal)?;
+        let ids: Vec<SandboxId> = records.iter().map(|record| record.id).collect();
+        for record in records {
+            let engine = Arc::clone(&self.inner);
+            self.task_start(Task { engine, record, job: None, runs: false });
+        }
+        let started = ids.iter().map(|id| self.sandbox_start(caller, *id));
+        let started: Result<Vec<()>> = futures::future::try_join_all(started).await;
+        if let Err(error) = started {
+            for id in ids {
+                if let Err(error) = self.sandbox_delete(caller, id).await {
+                    tracing::error!(sandbox = %id, ?error, "a fork that failed stays");
+                }
+            }
+            return Err(error);
+        }
+        let mut forks = Vec::with_capacity(count);
+        for id in ids {
+            forks.push(self.sandbox_get(caller, id).await?);
+        }
+        Ok(forks)
+    }
+
+    async fn operate<T>(
+        &self,
+        caller: &Caller,
+        id: SandboxId,
+        what: impl FnOnce(oneshot::Sender<Result<T>>) -> What,
+    ) -> Result<T> {
+        let by = caller.owner.clone();
+        self.handle(caller, id)?.ask(id, |reply| Command::Operate(Operate { by, what: what(reply) })).await?
+    }
+
+    /// Whether a sandbox may have another snapshot.
+    async fn snapshot_room_check(&self, id: SandboxId, wanted: bool) -> Result<()> {
+        let most = self.inner.settings.snapshots_max;
+        if wanted && self.inner.store.snapshot_count(id).await.map_err(Error::internal)? >= most as u64 {
+            let text = format!("Too many snapshots (at most {most} of a sandbox); restore an older one");
+            return Err(Error::new(ErrorKind::Busy { retry_after_s: 60 }, text));
+        }
+        Ok(())
+    }
+}
+
+fn snapshot_not_found() -> Error {
+    Error::new(ErrorKind::NotFound, "Snapshot not found")
+}

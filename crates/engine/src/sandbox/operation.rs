@@ -1,0 +1,281 @@
+//! One operation on a sandbox that is kept up: a command, a snapshot, a restore, a wipe. It is a task of its own, so
+//! that the sandbox's task stays free to be asked things, or to end it.
+//!
+//! It must not change the record: it tells what came of it.
+
+use std::{sync::Arc, time::Duration, time::Instant};
+
+use protocol::{
+    ExecId, GuestPath, SnapshotId,
+    agent::{ExecSpec, Stdin},
+    launcher::{ImageName, LaunchSpec},
+};
+use store::{EndReason, SandboxRecord};
+
+use crate::{
+    Error, ErrorKind, Result, RuntimeError,
+    agent::{self, AgentError, Connection},
+    engine::Inner,
+    program::{CommandSpec, ProgramResult, WORK_FOLDER, not_started, result_of, sandbox_ended},
+};
+
+/// What is to be done.
+#[derive(Clone, Debug)]
+pub(super) enum Work {
+    /// Nothing but to have it up.
+    Start,
+    /// A command, and a snapshot after it if one is wanted.
+    Command { exec: ExecId, command: CommandSpec, snapshot: Option<SnapshotId> },
+    /// What is left of a command that was begun under an earlier server.
+    CommandResume { exec: ExecId, snapshot: SnapshotId },
+    /// A snapshot.
+    Snapshot(SnapshotId),
+    /// The state of a snapshot in the place of its own, and up again if it is one that is kept up.
+    Restore { snapshot: SnapshotId, start: bool },
+    /// The work folder emptied.
+    Wipe,
+}
+
+impl Work {
+    /// Whether it is done inside, by the agent.
+    pub(super) fn needs_agent(&self) -> bool {
+        !matches!(self, Self::Snapshot(_) | Self::Restore { .. })
+    }
+
+    /// The snapshot that may be there if it is broken off.
+    pub(super) fn snapshot(&self) -> Option<SnapshotId> {
+        match self {
+            Self::Snapshot(snapshot) | Self::CommandResume { snapshot, .. } => Some(*snapshot),
+            Self::Command { snapshot, .. } => *snapshot,
+            Self::Start | Self::Restore { .. } | Self::Wipe => None,
+        }
+    }
+}
+
+/// What came of it.
+#[derive(Debug)]
+pub(super) struct Done {
+    /// Whether the sandbox is up now.
+    pub(super) up: bool,
+    /// Why it is not, where that is known.
+    pub(super) end: Option<EndReason>,
+    /// What the command gave.
+    pub(super) result: Option<ProgramResult>,
+    /// Whether a snapshot was taken, or why not.
+    pub(super) snapshot: Option<Result<SnapshotId>>,
+    /// Why the whole is none.
+    pub(super) error: Option<Error>,
+}
+
+/// How much longer than its own time limit a command may take before its sandbox is taken for stuck.
+const GRACE: Duration = Duration::from_secs(10);
+/// How long an agent may take for what it does by itself.
+const AGENT_PATIENCE: Duration = Duration::from_secs(60);
+
+/// An operation, with all it needs.
+pub(super) struct Operation {
+    pub(super) engine: Arc<Inner>,
+    pub(super) record: SandboxRecord,
+    /// Whether the sandbox is up.
+    pub(super) up: bool,
+    /// The state that its layer is made with, if it has none.
+    pub(super) origin: Option<SnapshotId>,
+    pub(super) work: Work,
+}
+
+impl Operation {
+    /// Does it.
+    pub(super) async fn perform(mut self) -> Done {
+        let mut done = Done { up: self.up, end: None, result: None, snapshot: None, error: None };
+        let work = self.work.clone();
+        if work.needs_agent()
+            && let Err((end, error)) = self.launch().await
+        {
+            return Done { up: false, end, error: Some(error), ..done };
+        }
+        done.up = self.up;
+        match work {
+            Work::Start => done.error = self.ping().await.err(),
+            Work::Command { exec, command, snapshot } => {
+                self.finish(self.command(exec, &command).await, snapshot, &mut done).await;
+            }
+            Work::CommandResume { exec, snapshot } => {
+                self.finish(self.command_resume(exec).await, Some(snapshot), &mut done).await;
+            }
+            Work::Snapshot(snapshot) => done.snapshot = Some(self.snapshot(snapshot).await),
+            Work::Restore { snapshot, start } => {
+                if let Err((end, error)) = self.restore(snapshot, start).await {
+                    (done.end, done.error) = (end, Some(error));
+                }
+                done.up = self.up;
+            }
+            Work::Wipe => done.error = self.wipe().await.err(),
+        }
+        done
+    }
+
+    async fn finish(&self, result: Result<ProgramResult>, snapshot: Option<SnapshotId>, done: &mut Done) {
+        match result {
+            Ok(result) => {
+                done.result = Some(result);
+                if let Some(snapshot) = snapshot {
+                    done.snapshot = Some(self.snapshot(snapshot).await);
+                }
+            }
+            Err(error) => done.error = Some(error),
+        }
+    }
+
+    /// Launches it unless it is up.
+    async fn launch(&mut self) -> std::result::Result<(), (Option<EndReason>, Error)> {
+        if self.up {
+            return Ok(());
+        }
+        let SandboxRecord { id, limits, network, ephemeral, .. } = self.record;
+        let spec = LaunchSpec {
+            sandbox: id,
+            image: ImageName::Host,
+            limits,
+            network,
+            ephemeral,
+            origin: self.origin,
+        };
+        match self.engine.runtime.launch(spec).await {
+            Ok(()) => {
+                self.up = true;
+                Ok(())
+            }
+            Err(error) => Err(launch_failed(error)),
+        }
+    }
+
+    async fn connect(&self) -> Result<Connection> {
+        let socket = self.engine.runtime.agent_connect(self.record.id).await;
+        socket.map(Connection::new).map_err(|error| {
+            Error::new(ErrorKind::SandboxEnded, "The sandbox ended while the request ran").caused_by(error)
+        })
+    }
+
+    async fn ping(&self) -> Result<()> {
+        let mut connection = self.connect().await?;
+        patiently(agent::ping(&mut connection)).await
+    }
+
+    async fn command(&self, exec: ExecId, command: &CommandSpec) -> Result<ProgramResult> {
+        let started = Instant::now();
+        let settings = &self.engine.settings;
+        let spec = ExecSpec {
+            id: exec,
+            argv: command.argv.clone(),
+            env: settings.environment.iter().chain(&self.record.env).cloned().collect(),
+            cwd: GuestPath::absolute(WORK_FOLDER).map_err(Error::internal)?,
+            uid: 0,
+            gid: 0,
+            stdin: Stdin::Null,
+            timeout_ms: Some(u64::try_from(command.timeout.as_millis()).unwrap_or(u64::MAX).max(1)),
+            output_bytes_max: Some(settings.output_bytes_max),
+        };
+        let mut connection = self.connect().await?;
+        let collected = agent::exec_collect(&mut connection, spec, settings.output_bytes_max);
+        match tokio::time::timeout(command.timeout + GRACE, collected).await {
+            Ok(Ok(output)) => Ok(result_of(output, started, command.timeout)),
+            Ok(Err(AgentError::Failed(failure))) => Ok(not_started(&failure.message, started)),
+            Ok(Err(error)) => Err(sandbox_ended(error)),
+            Err(_) => Err(Error::new(ErrorKind::TimedOut, "The sandbox does not answer")),
+        }
+    }
+
+    async fn command_resume(&self, exec: ExecId) -> Result<ProgramResult> {
+        let started = Instant::now();
+        let settings = &self.engine.settings;
+        let mut connection = self.connect().await?;
+        agent::exec_attach(&mut connection, exec).await.map_err(sandbox_ended)?;
+        let collected = agent::exec_collect_started(&mut connection, settings.output_bytes_max);
+        match tokio::time::timeout(settings.timeout_max + GRACE, collected).await {
+            Ok(Ok(output)) => Ok(result_of(output, started, settings.timeout_max)),
+            // It had ended, and was collected, before the server died.
+            Ok(Err(AgentError::Failed(failure))) => Ok(not_started(&failure.message, started)),
+            Ok(Err(error)) => Err(sandbox_ended(error)),
+            Err(_) => Err(Error::new(ErrorKind::TimedOut, "The sandbox does not answer")),
+        }
+    }
+
+    async fn snapshot(&self, snapshot: SnapshotId) -> Result<SnapshotId> {
+        let taken = self.engine.runtime.snapshot_create(self.record.id, snapshot).await;
+        taken.map(|()| snapshot).map_err(|error| {
+            let text = match &error {
+                RuntimeError::StorageFull { .. } => "the storage is full; delete snapshots or sandboxes",
+                RuntimeError::Step { errno, .. } if *errno == NO_LAYER => "the sandbox has no files yet",
+                _ => "the storage failed",
+            };
+            let kind = match &error {
+                RuntimeError::Step { errno, .. } if *errno == NO_LAYER => ErrorKind::Conflict,
+                _ => ErrorKind::Unavailable,
+            };
+            Error::new(kind, format!("The snapshot could not be taken: {text}")).caused_by(error)
+        })
+    }
+
+    async fn restore(
+        &mut self,
+        snapshot: SnapshotId,
+        start: bool,
+    ) -> std::result::Result<(), (Option<EndReason>, Error)> {
+        let id = self.record.id;
+        let runtime = Arc::clone(&self.engine.runtime);
+        runtime.kill(id).await.map_err(|error| (None, Error::internal(error)))?;
+        self.up = false;
+        let restored = runtime.snapshot_restore(id, snapshot, self.record.limits.disk_bytes).await;
+        // Whether it was restored or is what it was: it goes on.
+        let launched = if start { self.launch().await } else { Ok(()) };
+        restored.map_err(|error| {
+            let text = "The snapshot could not be restored; the sandbox is as it was";
+            (None, Error::new(ErrorKind::Unavailable, text).caused_by(error))
+        })?;
+        launched?;
+        if start {
+            self.ping().await.map_err(|error| (None, error))?;
+        }
+        Ok(())
+    }
+
+    async fn wipe(&self) -> Result<()> {
+        let command = CommandSpec {
+            argv: ["find", WORK_FOLDER, "-mindepth", "1", "-delete"].map(str::to_owned).to_vec(),
+            timeout: AGENT_PATIENCE,
+        };
+        let result = self.command(ExecId::random(), &command).await?;
+        if result.success() {
+            return Ok(());
+        }
+        let said = String::from_utf8_lossy(&result.stderr);
+        let first = said.lines().next().unwrap_or("it ended without a word");
+        Err(Error::new(ErrorKind::Refused, format!("The work folder could not be emptied: {first}")))
+    }
+}
+
+/// `ENOENT` of errno(3).
+const NO_LAYER: i32 = 2;
+
+async fn patiently<T>(asked: impl Future<Output = std::result::Result<T, AgentError>>) -> Result<T> {
+    match tokio::time::timeout(AGENT_PATIENCE, asked).await {
+        Ok(answer) => answer.map_err(sandbox_ended),
+        Err(_) => Err(Error::new(ErrorKind::TimedOut, "The sandbox does not answer")),
+    }
+}
+
+/// Why a sandbox could not be launched, for the record and for the client.
+pub(super) fn launch_failed(error: RuntimeError) -> (Option<EndReason>, Error) {
+    let (step, errno) = match &error {
+        RuntimeError::Step { step, errno } => (step.clone(), *errno),
+        other => (other.to_string(), 0),
+    };
+    let public = match error {
+        RuntimeError::StorageFull { .. } => {
+            let text = "The storage is full; delete sandboxes, or give the server more";
+            Error::new(ErrorKind::Unavailable, text)
+        }
+        _ => Error::new(ErrorKind::LaunchFailed, "The sandbox could not be launched"),
+    };
+    (Some(EndReason::LaunchFailed { step, errno }), public.caused_by(error))
+}

@@ -1,0 +1,298 @@
+//! The task's part in operations: one after the other, the record written before and after each.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use protocol::{ExecId, SnapshotId};
+use store::{Batch, EndReason, Pending, SandboxState, SnapshotRecord, StoreError};
+use tokio::{sync::oneshot, task::JoinHandle};
+
+use super::{
+    handle::{CommandOutcome, Operate},
+    operation::{Done, Operation, Work},
+    recording::event,
+    task::State,
+};
+use crate::{
+    Error, ErrorKind, Result, Snapshot,
+    snapshot::{SnapshotName, SnapshotSpec},
+};
+
+/// The operation that goes on.
+pub(super) struct Ongoing {
+    pub(super) done: JoinHandle<Done>,
+    /// The snapshot that may be there if it is broken off.
+    pub(super) snapshot: Option<SnapshotId>,
+    spec: Option<SnapshotSpec>,
+    /// Snapshots that go when it is done.
+    dropped: Vec<SnapshotId>,
+    by: String,
+    reply: Reply,
+}
+
+/// Who waits for it.
+enum Reply {
+    Done(oneshot::Sender<Result<()>>),
+    Command(oneshot::Sender<Result<CommandOutcome>>),
+    Snapshot(oneshot::Sender<Result<Snapshot>>),
+    Nobody,
+}
+
+impl Reply {
+    fn refuse(self, error: Error) {
+        match self {
+            Self::Done(reply) => drop(reply.send(Err(error))),
+            Self::Command(reply) => drop(reply.send(Err(error))),
+            Self::Snapshot(reply) => drop(reply.send(Err(error))),
+            Self::Nobody => {}
+        }
+    }
+}
+
+/// How often a name that is taken is tried with another time.
+const NAME_TRIES: u32 = 1000;
+
+impl State {
+    /// Begins an operation, or puts it behind the one that goes on.
+    pub(super) async fn operate(&mut self, operate: Operate) {
+        self.operations.push_back(operate);
+        self.operation_next().await;
+    }
+
+    /// Begins the next operation, if none goes on.
+    pub(super) async fn operation_next(&mut self) {
+        while self.ongoing.is_none() {
+            let Some(operate) = self.operations.pop_front() else { return };
+            let by = operate.by;
+            let keeps_up = self.is_kept_up();
+            let (work, spec, dropped, pending, reply) = match operate.what {
+                super::handle::What::Start { reply } => {
+                    (Work::Start, None, Vec::new(), None, Reply::Done(reply))
+                }
+                super::handle::What::Command { command, snapshot: spec, reply } => {
+                    let exec = ExecId::random();
+                    let snapshot = spec.as_ref().map(|_| SnapshotId::random());
+                    let pending = snapshot.zip(spec.as_ref()).map(|(snapshot, spec)| Pending::Command {
+                        exec,
+                        snapshot,
+                        prefix: spec.name.prefix(),
+                        note: spec.note.clone().unwrap_or_default(),
+                    });
+                    let work = Work::Command { exec, command, snapshot };
+                    (work, spec, Vec::new(), pending, Reply::Command(reply))
+                }
+                super::handle::What::Snapshot { spec, reply } => {
+                    let work = Work::Snapshot(SnapshotId::random());
+                    (work, Some(spec), Vec::new(), None, Reply::Snapshot(reply))
+                }
+                super::handle::What::Restore { snapshot, dropped, reply } => {
+                    let pending = Pending::Restore { snapshot, dropped: dropped.clone() };
+                    let work = Work::Restore { snapshot, start: keeps_up };
+                    (work, None, dropped, Some(pending), Reply::Done(reply))
+                }
+                super::handle::What::Wipe { reply } => {
+                    (Work::Wipe, None, Vec::new(), None, Reply::Done(reply))
+                }
+            };
+            let ongoing = Begin { work, spec, dropped, by, reply };
+            if let Err((reply, error)) = self.operation_begin(ongoing, pending).await {
+                reply.refuse(error);
+            }
+        }
+    }
+
+    async fn operation_begin(
+        &mut self,
+        begin: Begin,
+        pending: Option<Pending>,
+    ) -> std::result::Result<(), (Reply, Error)> {
+        let Begin { work, spec, dropped, by, reply } = begin;
+        if !self.is_kept_up() && self.current.is_some() && matches!(work, Work::Restore { .. }) {
+            let text = "The sandbox's program runs; restore it when it has ended";
+            return Err((reply, Error::new(ErrorKind::Conflict, text)));
+        }
+        let restarts = matches!(work, Work::Restore { start: true, .. });
+        let launches = (work.needs_agent() || restarts) && !self.is_up();
+        if work.needs_agent() && !self.is_up() && !self.is_kept_up() {
+            let text = "Nothing runs in the sandbox";
+            return Err((reply, Error::new(ErrorKind::Conflict, text)));
+        }
+        if launches && let Err(error) = self.permit_take() {
+            return Err((reply, error));
+        }
+        let origin = match &self.task.record.pending {
+            Some(Pending::Fork { origin }) => Some(*origin),
+            _ => None,
+        };
+        if launches || pending.is_some() {
+            let record = &mut self.task.record;
+            record.pending = pending.or(record.pending.take());
+            if launches {
+                record.state = SandboxState::Running;
+                record.started_at = Some(Timestamp::now());
+                (record.ended_at, record.end) = (None, None);
+            }
+            let written = self.record_write(launches.then_some("launched"), &by).await;
+            if let Err(error) = written {
+                return Err((reply, error));
+            }
+        }
+        let snapshot = work.snapshot();
+        let operation = Operation {
+            engine: Arc::clone(&self.task.engine),
+            record: self.task.record.clone(),
+            up: self.is_up(),
+            origin,
+            work,
+        };
+        let done = tokio::spawn(operation.perform());
+        self.ongoing = Some(Ongoing { done, snapshot, spec, dropped, by, reply });
+        Ok(())
+    }
+
+    /// Goes on with what was pending under an earlier server.
+    pub(super) async fn operation_resume(&mut self, pending: Pending) {
+        let (work, spec, dropped) = match pending {
+            Pending::Command { exec, snapshot, prefix, note } if self.up => {
+                let spec = SnapshotSpec { name: SnapshotName::Timed(prefix), note: Some(note) };
+                (Work::CommandResume { exec, snapshot }, Some(spec), Vec::new())
+            }
+            Pending::Restore { snapshot, dropped } => {
+                (Work::Restore { snapshot, start: self.is_kept_up() }, None, dropped)
+            }
+            Pending::Command { .. } | Pending::Fork { .. } => return,
+        };
+        let begin = Begin { work, spec, dropped, by: "restart".to_owned(), reply: Reply::Nobody };
+        let pending = self.task.record.pending.clone();
+        if let Err((_, error)) = self.operation_begin(begin, pending).await {
+            tracing::error!(sandbox = %self.task.record.id, ?error, "what was begun with a sandbox is not finished");
+        }
+    }
+
+    /// An operation is done: what came of it is recorded, then told.
+    pub(super) async fn operation_ended(&mut self, done: Option<Done>) {
+        let Some(ongoing) = self.ongoing.take() else { return };
+        let Ongoing { spec, dropped, by, reply, .. } = ongoing;
+        let lost = || Error::internal("an operation's task panicked");
+        let Done { up, end, result, snapshot, error } = done.unwrap_or_else(|| Done {
+            up: self.up,
+            end: None,
+            result: None,
+            snapshot: None,
+            error: Some(lost()),
+        });
+        if self.is_kept_up() {
+            self.up_set(up, end);
+        }
+        self.task.record.pending = None;
+        let (taken, refused) = match snapshot.transpose() {
+            Ok(taken) => (taken, None),
+            Err(refused) => (None, Some(refused)),
+        };
+        let restored = error.is_none() && !dropped.is_empty();
+        let written = match taken.zip(spec) {
+            Some((snapshot, spec)) => self.snapshot_record(snapshot, spec, &by).await.map(Some),
+            None if restored => self.restored_record(&dropped, &by).await.map(|()| None),
+            None => self.record_write(None, &by).await.map(|()| None),
+        };
+        let error = error.or(refused);
+        match (reply, written, error) {
+            (reply, Err(error), _) | (reply, _, Some(error)) => reply.refuse(error),
+            (Reply::Done(reply), Ok(_), None) => drop(reply.send(Ok(()))),
+            (Reply::Snapshot(reply), Ok(Some(snapshot)), None) => drop(reply.send(Ok(snapshot))),
+            (Reply::Command(reply), Ok(snapshot), None) => drop(reply.send(match result {
+                Some(result) => Ok(CommandOutcome { result, snapshot }),
+                None => Err(lost()),
+            })),
+            (reply, Ok(_), None) => reply.refuse(lost()),
+        }
+        if let Some(stats) = self.exited.take() {
+            self.exited_by_itself(&stats).await;
+        }
+        self.operation_next().await;
+        self.queue_next().await;
+    }
+
+    /// Records a snapshot that is on the disk. What can't be recorded is removed again.
+    async fn snapshot_record(&mut self, id: SnapshotId, spec: SnapshotSpec, by: &str) -> Result<Snapshot> {
+        let record = &self.task.record;
+        let mut snapshot = SnapshotRecord {
+            id,
+            seq: 0,
+            sandbox: record.id,
+            owner: record.owner.clone(),
+            name: None,
+            note: spec.note,
+            image: record.image.clone(),
+            created_at: Timestamp::now(),
+        };
+        let mut millis = self.snapshot_millis.max(Timestamp::now().as_millisecond() - 1);
+        let mut tries = 0;
+        let written = loop {
+            (millis, tries) = (millis + 1, tries + 1);
+            snapshot.name = spec.name.at(millis);
+            let mut told = event(record, "snapshot_taken", by);
+            told.detail = serde_json::json!({ "snapshot": id, "name": snapshot.name });
+            let batch = Batch::new()
+                .sandbox_update(record.clone())
+                .snapshot_insert(snapshot.clone())
+                .event_append(told)
+                .durable();
+            match self.task.engine.store.apply(batch).await {
+                Err(StoreError::Exists { .. }) if spec.name.is_timed() && tries < NAME_TRIES => {}
+                Err(StoreError::Exists { .. }) => {
+                    let text =
+                        format!("Snapshot {:?} exists already", snapshot.name.as_deref().unwrap_or(""));
+                    break Err(Error::new(ErrorKind::Conflict, text));
+                }
+                Err(error) => break Err(Error::internal(error)),
+                Ok(()) => break Ok(()),
+            }
+        };
+        self.snapshot_millis = millis;
+        self.view_update();
+        if let Err(error) = written {
+            self.snapshots_remove(&[id]).await;
+            return Err(error);
+        }
+        Ok(Snapshot::of(&snapshot))
+    }
+
+    async fn restored_record(&mut self, dropped: &[SnapshotId], by: &str) -> Result<()> {
+        let record = &self.task.record;
+        let batch = Batch::new().sandbox_update(record.clone()).event_append(event(record, "restored", by));
+        let batch = dropped.iter().fold(batch, |batch, id| batch.snapshot_delete(*id)).durable();
+        self.task.engine.store.apply(batch).await.map_err(Error::internal)?;
+        self.view_update();
+        self.snapshots_remove(dropped).await;
+        Ok(())
+    }
+
+    /// Removes snapshots that are on no record any more. What stays is found at the next start.
+    pub(super) async fn snapshots_remove(&self, snapshots: &[SnapshotId]) {
+        for snapshot in snapshots {
+            if let Err(error) = self.task.engine.runtime.snapshot_remove(*snapshot).await {
+                tracing::error!(%snapshot, %error, "a snapshot stays until the next start");
+            }
+        }
+    }
+
+    /// Breaks off what goes on and what waits. Returns the snapshot that may come of it.
+    pub(super) fn operations_drop(&mut self, why: &EndReason) -> Option<SnapshotId> {
+        let error = || Error::new(ErrorKind::SandboxEnded, format!("The sandbox {why}"));
+        self.operations.drain(..).for_each(|operate| operate.refuse(error()));
+        let ongoing = self.ongoing.take()?;
+        ongoing.done.abort();
+        ongoing.reply.refuse(error());
+        ongoing.snapshot
+    }
+}
+
+/// An operation about to begin.
+struct Begin {
+    work: Work,
+    spec: Option<SnapshotSpec>,
+    dropped: Vec<SnapshotId>,
+    by: String,
+    reply: Reply,
+}

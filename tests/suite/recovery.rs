@@ -1,0 +1,85 @@
+//! A server, or its launcher, that dies: what runs goes on, and is found again.
+
+use blackbox::{Server, deadline::wait_until};
+use serde_json::json;
+
+#[test]
+fn another_launcher_takes_over_when_one_dies() {
+    let server = Server::start();
+    let code = "n=0; while :; do echo tick $((n++)); sleep 0.05; done";
+    let id = server.create(&json!({"runtime": "bash", "code": code, "mode": "persistent"}));
+    assert!(server.run(&id).is_running);
+    for _ in 0..3 {
+        server.launcher_kill();
+        assert_eq!(server.execute_code("bash", "echo alive").output(), "alive\n");
+        assert_eq!(server.status(&id), "running");
+    }
+    let lines = || server.get(&format!("/admin/api/sandboxes/{id}/logs?lines=1000")).ok();
+    let before = lines().as_array().unwrap().len();
+    wait_until("it still runs, and is still listened to", || lines().as_array().unwrap().len() > before);
+    server.remove(&id);
+    wait_until("nothing of it runs", || server.traces().programs().is_empty());
+}
+
+#[test]
+fn a_program_goes_on_when_its_server_is_killed_and_the_next_one_listens() {
+    let mut server = Server::start();
+    let code = "n=0; while :; do echo tick $((n++)); sleep 0.05; done";
+    let id = server.create(&json!({"runtime": "bash", "code": code, "mode": "persistent"}));
+    assert!(server.run(&id).is_running);
+    let programs =
+        |server: &Server| server.traces().programs().iter().map(ToString::to_string).collect::<Vec<_>>();
+    let bash = |server: &Server| programs(server).into_iter().find(|program| program.contains("bash"));
+    let before = bash(&server).expect("the program runs");
+    for stop in [true, false] {
+        if stop {
+            server.stop();
+        } else {
+            server.kill();
+        }
+        server.start_again();
+        assert_eq!(server.status(&id), "running");
+        assert_eq!(bash(&server).as_deref(), Some(before.as_str()), "it is the same process");
+        let log = || server.get(&format!("/admin/api/sandboxes/{id}/logs?lines=1000")).ok();
+        let lines = log().as_array().unwrap().len();
+        wait_until("it is listened to", || log().as_array().unwrap().len() > lines.max(10));
+        assert_eq!(server.execute_code("bash", "echo alive").output(), "alive\n");
+    }
+    server.remove(&id);
+    wait_until("nothing of it runs", || server.traces().programs().is_empty());
+}
+
+#[test]
+fn a_run_goes_on_when_its_server_is_killed_and_its_result_is_recorded() {
+    let mut server = Server::start();
+    let code = "echo before; until [ -e go ]; do sleep 0.02; done; echo after; exit 3";
+    let id = server.create(&json!({"runtime": "bash", "code": code, "timeout_ms": 60000}));
+    let client = (*server).clone();
+    let path = format!("/sandbox/{id}/execute");
+    let run = std::thread::spawn(move || client.send("POST", &path, None));
+    wait_until("it runs", || server.status(&id) == "running" && !server.traces().programs().is_empty());
+    server.kill();
+    assert!(run.join().unwrap().is_err());
+    server.start_again();
+    assert_eq!(server.status(&id), "running");
+    let _ = server.post(&format!("/sandbox/{id}/files"), &json!([{"path": "go", "content": "x"}])).ok();
+    wait_until("its end is on record", || server.status(&id) == "failed");
+    assert_eq!(server.get(&format!("/sandbox/{id}")).ok()["ended"]["text"], "exited with status 3");
+    let log = server.get(&format!("/admin/api/sandboxes/{id}/logs")).text;
+    assert!(log.contains("after"), "{log}");
+    wait_until("nothing of it runs", || server.traces().programs().is_empty());
+}
+
+#[test]
+fn a_lease_ends_on_time_though_the_server_was_killed() {
+    let mut server = Server::start_with(&["--lease-persistent", "4s"]);
+    let id = server.create(&json!({"runtime": "bash", "code": "sleep 1000", "mode": "persistent"}));
+    assert!(server.run(&id).is_running);
+    server.kill();
+    server.start_again();
+    assert_eq!(server.status(&id), "running");
+    wait_until("its lease ends it", || {
+        server.get(&format!("/sandbox/{id}")).ok()["ended"]["reason"] == "lease_ended"
+    });
+    wait_until("nothing of it runs", || server.traces().programs().is_empty());
+}

@@ -1,11 +1,12 @@
 //! The command line.
 
-use std::path::PathBuf;
+use std::{io::Write, path::PathBuf, process::ExitCode, time::Duration};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use engine::program::Language;
+use protocol::{SandboxId, limits::MEMORY_BYTES_MIN};
 
-use crate::config::ServeOptions;
+use crate::{config::ServeOptions, failure::Outcome, terminal};
 
 /// Runs code in isolated Linux sandboxes, started in milliseconds.
 #[derive(Debug, Parser)]
@@ -47,7 +48,20 @@ pub(crate) enum Command {
     Toolchain(ToolchainCommand),
 }
 
+const RUN_EXAMPLES: &str = "\
+Standard input goes to the program, and what it writes comes out as it is written.
+The exit status is the program's; 128 and the signal if one ended it; 124 at the time limit.
+However the run ends, by Ctrl-C too, nothing of its sandbox is left.
+
+Examples:
+  atoll run -- sh -c 'id; ls -la /'
+  sort words.txt | atoll run -- uniq -c           standard input
+  atoll run --runtime python prog.py a b          a program with arguments
+  echo 'print(6 * 7)' | atoll run --runtime python -
+  atoll run -e LANG=C --memory 64M --timeout 10s -- make";
+
 #[derive(Debug, Args)]
+#[command(after_help = RUN_EXAMPLES)]
 pub(crate) struct RunOptions {
     /// Run a source file in this language instead of a command
     #[arg(long, value_enum)]
@@ -58,26 +72,31 @@ pub(crate) struct RunOptions {
     /// The network: none (loopback only) or nat (outwards; private networks are out of reach)
     #[arg(long, value_enum, default_value = "none")]
     pub(crate) net: NetOption,
-    /// End it after this time: 500ms, 30s, 5m, 1h
-    #[arg(long, default_value = "1h", value_parser = duration)]
-    pub(crate) timeout: std::time::Duration,
-    /// Memory: 64M, 1G
-    #[arg(long, default_value = "512M", value_parser = bytes)]
+    /// End it after this time, with status 124: 500ms, 30s, 5m, 1h; at most 24h
+    #[arg(long, value_name = "TIME", default_value = "1h", value_parser = run_timeout)]
+    pub(crate) timeout: Duration,
+    /// Memory of all its processes together, files in /tmp included: 64M, 1G; at least 16M
+    #[arg(long, value_name = "SIZE", default_value = "512M", value_parser = run_memory)]
     pub(crate) memory: u64,
     /// A variable of its environment, NAME=VALUE; may be given several times
     #[arg(long = "env", short = 'e', value_name = "NAME=VALUE", value_parser = variable)]
     pub(crate) env: Vec<(String, String)>,
     /// Where the pinned toolchains are, and where they are installed at first use
-    #[arg(long, env = "ATOLL_TOOLCHAINS", default_value = "/var/lib/atoll/toolchains")]
+    #[arg(
+        long,
+        env = "ATOLL_TOOLCHAINS",
+        value_name = "FOLDER",
+        default_value = "/var/lib/atoll/toolchains"
+    )]
     pub(crate) toolchains: PathBuf,
     /// Where the sandbox's files are meanwhile
-    #[arg(long, env = "ATOLL_RUN_DIR", default_value = "/var/lib/atoll-run")]
+    #[arg(long, env = "ATOLL_RUN_DIR", value_name = "FOLDER", default_value = "/var/lib/atoll-run")]
     pub(crate) run_dir: PathBuf,
     /// Networks (10.0.0.0/8) that are reachable with `--net nat` although they are private
     #[arg(long, value_name = "NETWORK")]
     pub(crate) network_allow: Vec<String>,
-    /// The command and its arguments, or the source file
-    #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true)]
+    /// The command, or with --runtime the source file (- reads it from standard input), and arguments
+    #[arg(required = true, trailing_var_arg = true, value_name = "COMMAND|FILE")]
     pub(crate) command: Vec<String>,
 }
 
@@ -133,7 +152,13 @@ pub(crate) struct ServerOptions {
 #[derive(Debug, Args)]
 pub(crate) struct ServerAccess {
     /// The server's address
-    #[arg(long = "server", env = "ATOLL_SERVER", default_value = "http://127.0.0.1:8080")]
+    #[arg(
+        long = "server",
+        env = "ATOLL_SERVER",
+        value_name = "ADDRESS",
+        default_value = "http://127.0.0.1:8080",
+        value_parser = server_address
+    )]
     pub(crate) url: String,
     /// A key of it. Others on this machine see a command line: better set the variable
     #[arg(long, env = "ATOLL_KEY", hide_env_values = true)]
@@ -147,17 +172,18 @@ pub(crate) struct LogsOptions {
     /// How many lines, the latest
     #[arg(long, short = 'n', default_value_t = 100)]
     pub(crate) lines: usize,
-    /// The sandbox's id
-    pub(crate) id: String,
+    /// The sandbox's id, as `atoll ps` shows it
+    #[arg(value_parser = sandbox_id)]
+    pub(crate) id: SandboxId,
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct RmOptions {
     #[command(flatten)]
     pub(crate) server: ServerOptions,
-    /// The sandboxes' ids
-    #[arg(required = true)]
-    pub(crate) ids: Vec<String>,
+    /// The sandboxes' ids, as `atoll ps` shows them
+    #[arg(required = true, value_parser = sandbox_id)]
+    pub(crate) ids: Vec<SandboxId>,
 }
 
 #[derive(Debug, Subcommand)]
@@ -239,8 +265,17 @@ pub(crate) struct ToolchainInstallOptions {
     pub(crate) names: Vec<String>,
 }
 
+/// Gives the answer that clap has: what `--help` and `--version` print, or what is wrong with the arguments.
+pub(crate) fn answer(answer: &clap::Error) -> Outcome<ExitCode> {
+    let printed = answer.print().and_then(|()| std::io::stdout().flush());
+    if answer.use_stderr() {
+        return Ok(ExitCode::from(u8::try_from(answer.exit_code()).unwrap_or(2)));
+    }
+    terminal::written(printed).map(|()| ExitCode::SUCCESS)
+}
+
 /// `500ms`, `30s`, `5m`, `1h`.
-pub(crate) fn duration(text: &str) -> Result<std::time::Duration, String> {
+pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     let split = text.find(|letter: char| letter.is_ascii_alphabetic()).unwrap_or(text.len());
     let (number, unit) = text.split_at(split);
     let number: u64 =
@@ -252,7 +287,29 @@ pub(crate) fn duration(text: &str) -> Result<std::time::Duration, String> {
         "h" => number.checked_mul(3_600_000),
         _ => return Err(format!("unknown unit {unit:?}; known are ms, s, m and h")),
     };
-    millis.map(std::time::Duration::from_millis).ok_or_else(|| format!("{text:?} is too long"))
+    millis.map(Duration::from_millis).ok_or_else(|| format!("{text:?} is too long"))
+}
+
+/// The most that `atoll run --timeout` takes.
+pub(crate) const TIMEOUT_MAX: Duration = Duration::from_hours(24);
+
+/// The most that `atoll run --memory` takes.
+pub(crate) const MEMORY_MAX: u64 = 1 << 40;
+
+fn run_timeout(text: &str) -> Result<Duration, String> {
+    let timeout = duration(text)?;
+    if timeout.is_zero() || timeout > TIMEOUT_MAX {
+        return Err("must be between 1ms and 24h".to_owned());
+    }
+    Ok(timeout)
+}
+
+fn run_memory(text: &str) -> Result<u64, String> {
+    let memory = bytes(text)?;
+    if !(MEMORY_BYTES_MIN..=MEMORY_MAX).contains(&memory) {
+        return Err(format!("must be between {}M and {}T", MEMORY_BYTES_MIN >> 20, MEMORY_MAX >> 40));
+    }
+    Ok(memory)
 }
 
 /// `64M`, `1G`, `1048576`.
@@ -271,8 +328,29 @@ pub(crate) fn bytes(text: &str) -> Result<u64, String> {
     number.checked_mul(1 << shift).ok_or_else(|| format!("{text:?} is too large"))
 }
 
+/// `http://127.0.0.1:8080`, `127.0.0.1:8080`; without a slash at the end.
+fn server_address(text: &str) -> Result<String, String> {
+    let known = "write http://127.0.0.1:8080 or 127.0.0.1:8080";
+    let rest = match text.split_once("://") {
+        Some(("http", rest)) => rest,
+        Some((scheme, _)) => return Err(format!("{scheme}:// is not spoken; {known}")),
+        None => text,
+    };
+    let address = format!("http://{}", rest.trim_end_matches('/'));
+    let parsed = address.parse::<ureq::http::Uri>().ok();
+    let is_address = parsed.as_ref().and_then(|uri| uri.authority()).is_some_and(|place| {
+        !place.host().is_empty() && (place.port_u16().is_some() || place.as_str() == place.host())
+    });
+    if is_address { Ok(address) } else { Err(format!("this is no address; {known}")) }
+}
+
+fn sandbox_id(text: &str) -> Result<SandboxId, String> {
+    text.parse().map_err(|_| "this is no id of a sandbox; `atoll ps` lists them".to_owned())
+}
+
 fn variable(text: &str) -> Result<(String, String), String> {
-    let (name, value) = text.split_once('=').ok_or("write NAME=VALUE")?;
+    let (name, value) =
+        text.split_once('=').filter(|(name, _)| !name.is_empty()).ok_or("write NAME=VALUE")?;
     Ok((name.to_owned(), value.to_owned()))
 }
 
@@ -295,5 +373,24 @@ mod tests {
         assert_eq!(bytes("64M"), Ok(64 << 20));
         assert!(bytes("-1").is_err());
         assert!(bytes("99999999T").is_err());
+    }
+
+    #[test]
+    fn what_a_run_may_take() {
+        assert_eq!(run_timeout("1ms").unwrap().as_millis(), 1);
+        assert_eq!(run_timeout("24h"), Ok(TIMEOUT_MAX));
+        assert!(run_timeout("0").is_err() && run_timeout("1441m").is_err());
+        assert_eq!(run_memory("16M"), Ok(MEMORY_BYTES_MIN));
+        assert!(run_memory("16383K").is_err() && run_memory("2T").is_err());
+    }
+
+    #[test]
+    fn addresses_of_servers() {
+        for text in ["http://h:1", "http://h:1/", "h:1"] {
+            assert_eq!(server_address(text).as_deref(), Ok("http://h:1"), "{text}");
+        }
+        for text in ["", "http://", "https://h", "h h", "h:port", ":1"] {
+            assert!(server_address(text).is_err(), "{text}");
+        }
     }
 }

@@ -185,6 +185,7 @@ impl ServeOptions {
         settings.limits_default.cpu_millis = self.cpu_default.unwrap_or(settings.limits_default.cpu_millis);
         settings.sandboxes_max = self.sandboxes_max.unwrap_or(settings.sandboxes_max);
         settings.running_max = self.running_max.unwrap_or(settings.running_max);
+        settings.check().during("use these options for sandboxes that ask for nothing")?;
         Ok(settings)
     }
 

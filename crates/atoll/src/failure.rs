@@ -1,6 +1,8 @@
 //! What went wrong, for the person at the terminal: the error, its causes, and a hint.
 
-use std::{error::Error, fmt};
+use std::{error::Error, fmt, process::ExitCode};
+
+use crate::terminal;
 
 /// An error that ends the program.
 #[derive(Debug)]
@@ -8,7 +10,14 @@ pub(crate) struct Failure {
     what: String,
     causes: Vec<String>,
     hint: Option<String>,
+    status: u8,
 }
+
+/// The exit status of most failures.
+const FAILED: u8 = 1;
+
+/// What a shell reports of a program that SIGPIPE ended.
+const READER_GONE: u8 = 128 + 13;
 
 /// What a command returns.
 pub(crate) type Outcome<T> = Result<T, Failure>;
@@ -16,7 +25,20 @@ pub(crate) type Outcome<T> = Result<T, Failure>;
 impl Failure {
     /// A failure without a cause.
     pub(crate) fn new(what: impl Into<String>) -> Self {
-        Self { what: what.into(), causes: Vec::new(), hint: None }
+        Self { what: what.into(), causes: Vec::new(), hint: None, status: FAILED }
+    }
+
+    /// Whoever read the output has had enough, as in `atoll ps | head`: the program ends, and says nothing.
+    pub(crate) fn reader_gone() -> Self {
+        Self { status: READER_GONE, ..Self::new("") }
+    }
+
+    /// Tells it, and returns the exit status.
+    pub(crate) fn tell(&self) -> ExitCode {
+        if self.status != READER_GONE {
+            terminal::say(self);
+        }
+        ExitCode::from(self.status)
     }
 
     /// What to do about it.
@@ -53,7 +75,7 @@ impl<T, E: Error> During<T> for Result<T, E> {
                 causes.push(cause.to_string());
                 source = cause.source();
             }
-            Failure { what: what.to_owned(), causes, hint: None }
+            Failure { causes, ..Failure::new(what) }
         })
     }
 }

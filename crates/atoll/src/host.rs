@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use jail::{
     host::{Controller, HostFacts},
     instance::{InstanceLease, instance_claim},
-    launcher::{LauncherConfig, LauncherProcess, NetworkConfig},
+    launcher::{AtServerEnd, LauncherConfig, LauncherProcess, NetworkConfig},
 };
 use storage::{
     host_image::{HostImageOptions, host_image_build},
@@ -27,6 +27,8 @@ pub(crate) struct HostOptions {
     pub(crate) storage_bytes: Option<u64>,
     pub(crate) dns: Vec<IpAddr>,
     pub(crate) network_allow: Vec<(Ipv4Addr, u8)>,
+    pub(crate) at_server_end: AtServerEnd,
+    pub(crate) prepare_ahead: bool,
 }
 
 /// A host that is ready.
@@ -39,13 +41,17 @@ pub(crate) struct Host {
     pub(crate) held: (DataDirLock, InstanceLease),
 }
 
+/// Refuses to go on without root, before anything is touched.
+pub(crate) fn root_check() -> Outcome<()> {
+    if rustix::process::geteuid().is_root() {
+        return Ok(());
+    }
+    Err(Failure::new("only root can make sandboxes").hint("start it with sudo; `atoll doctor` says more"))
+}
+
 /// Prepares the host and starts the launcher. The process must be root and have one thread.
 pub(crate) fn prepare(options: HostOptions) -> Outcome<Host> {
-    if !rustix::process::geteuid().is_root() {
-        return Err(
-            Failure::new("only root can make sandboxes").hint("start it with sudo; `atoll doctor` says more")
-        );
-    }
+    root_check()?;
     let HostOptions { data, server_uid, .. } = options;
     let folder = data.root().to_string();
     data.create(server_uid, server_uid).during(&format!("prepare the data directory {folder}"))?;
@@ -89,6 +95,8 @@ pub(crate) fn prepare(options: HostOptions) -> Outcome<Host> {
         subvolumes: pool.is_btrfs(),
         network: Some(NetworkConfig { nameservers, allowed: options.network_allow }),
         agent: AGENT,
+        at_server_end: options.at_server_end,
+        prepare_ahead: options.prepare_ahead,
     };
     if !program_exists("nft") {
         notes.push(

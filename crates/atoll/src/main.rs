@@ -3,6 +3,8 @@
 //! What a sandbox is, how it is isolated and what HTTP looks like is in the other crates; this one only
 //! brings them together and talks to the person at the terminal.
 
+#![deny(clippy::print_stdout, clippy::print_stderr, reason = "they panic where `terminal` has an error")]
+
 mod cli;
 mod commands;
 mod config;
@@ -10,18 +12,16 @@ mod embedded;
 mod failure;
 mod host;
 mod server_client;
+mod terminal;
 
 use std::process::ExitCode;
 
 use clap::Parser;
 
 fn main() -> ExitCode {
-    let cli = cli::Cli::parse();
-    match commands::run(cli) {
-        Ok(code) => code,
-        Err(failure) => {
-            eprintln!("{failure}");
-            ExitCode::FAILURE
-        }
-    }
+    let done = match cli::Cli::try_parse() {
+        Ok(cli) => commands::run(cli),
+        Err(answer) => cli::answer(&answer),
+    };
+    done.unwrap_or_else(|failure| failure.tell())
 }

@@ -1,17 +1,32 @@
 //! Requests to a running server, for the commands that list and change its sandboxes.
 
+use std::time::Duration;
+
 use serde_json::Value;
+use ureq::http::StatusCode;
 
 use crate::{
     cli::ServerAccess,
     failure::{During, Failure, Outcome},
 };
 
+/// How long a server may take to take the connection, and to answer.
+const CONNECT_PATIENCE: Duration = Duration::from_secs(10);
+const ANSWER_PATIENCE: Duration = Duration::from_secs(60);
+
+/// The largest answer that is read: the log of a program may be long.
+const ANSWER_BYTES_MAX: u64 = 256 << 20;
+
 /// Sends a request and returns the JSON of the answer; `Null` for one without a body.
 pub(crate) fn request(method: &str, server: &ServerAccess, path: &str) -> Outcome<Value> {
     let ServerAccess { url: server, key } = server;
-    let url = format!("{}{path}", server.trim_end_matches('/'));
-    let agent = ureq::Agent::config_builder().http_status_as_error(false).build().new_agent();
+    let url = format!("{server}{path}");
+    let agent = ureq::Agent::config_builder()
+        .http_status_as_error(false)
+        .timeout_connect(Some(CONNECT_PATIENCE))
+        .timeout_global(Some(ANSWER_PATIENCE))
+        .build()
+        .new_agent();
     let mut request = match method {
         "DELETE" => agent.delete(&url),
         _ => agent.get(&url),
@@ -24,16 +39,29 @@ pub(crate) fn request(method: &str, server: &ServerAccess, path: &str) -> Outcom
         .during(&format!("reach the server at {server}"))
         .map_err(|failure| failure.hint("is it running? start one with `atoll serve`, or say --server"))?;
     let status = answer.status();
-    let text = answer.body_mut().read_to_string().during("read the server's answer")?;
-    let body: Value =
-        if text.is_empty() { Value::Null } else { serde_json::from_str(&text).unwrap_or_default() };
-    if status.is_success() {
-        return Ok(body);
+    let text = answer.body_mut().with_config().limit(ANSWER_BYTES_MAX).read_to_string();
+    let text = text.during(&format!("read the answer of {server}"))?;
+    let body: Option<Value> =
+        if text.is_empty() { Some(Value::Null) } else { serde_json::from_str(&text).ok() };
+    match body {
+        Some(body) if status.is_success() => Ok(body),
+        Some(body) if body.get("error").is_some_and(Value::is_string) => {
+            Err(refused(status, body["error"].as_str().unwrap_or_default(), key.is_some()))
+        }
+        _ => Err(Failure::new(format!("what answers at {server} is no Atoll server: it said {status}"))
+            .hint("say --server, or set ATOLL_SERVER, where yours listens elsewhere")),
     }
-    let said = body.get("error").and_then(Value::as_str).unwrap_or(&text);
-    let failure = Failure::new(format!("the server answered {status}: {said}"));
-    Err(match (status.as_u16(), key) {
-        (401, None) => failure.hint("set ATOLL_KEY, or say --key; root makes one with `atoll keys create`"),
+}
+
+fn refused(status: StatusCode, said: &str, key_given: bool) -> Failure {
+    let failure = Failure::new(format!("{said} (the server answered {status})"));
+    match status {
+        StatusCode::UNAUTHORIZED if !key_given => {
+            failure.hint("set ATOLL_KEY, or say --key; root makes one with `atoll keys create`")
+        }
+        StatusCode::NOT_FOUND => {
+            failure.hint("`atoll ps` lists what there is; an ended sandbox goes when its lease is over")
+        }
         _ => failure,
-    })
+    }
 }

@@ -17,7 +17,7 @@ use crate::{
     Caller, Error, ErrorKind, Result, Runtime, Sandbox, SandboxSpec, Settings, agent,
     keys::KnownKeys,
     log::LogLine,
-    program::{CommandSpec, Job, Mode, OutputPiece, ProgramFile, ProgramResult},
+    program::{CommandSpec, Job, Mode, ProgramFile, ProgramResult, Streams},
     reconcile,
     runtime::RuntimeEvent,
     sandbox::{Admitted, Command, Handle, Task, admit, event, task_start, view_of},
@@ -204,9 +204,8 @@ impl Engine {
         self.job_run_once(record, Job::program(&program)?).await
     }
 
-    /// Runs a command in a fresh sandbox of which nothing is kept; what it writes goes to `output` as it
-    /// comes, at the speed of whoever receives it. The result has no output but lines about limits. Ends as
-    /// [`Self::program_run_once`] does.
+    /// Runs a command in a fresh sandbox of which nothing is kept, joined to `streams`. The result has no output
+    /// but lines about limits. Ends as [`Self::program_run_once`] does.
     ///
     /// # Errors
     /// Those of [`Self::sandbox_create`] and [`Self::program_run`].
@@ -215,13 +214,13 @@ impl Engine {
         caller: &Caller,
         spec: SandboxSpec,
         command: CommandSpec,
-        output: mpsc::Sender<OutputPiece>,
+        streams: Streams,
     ) -> Result<ProgramResult> {
         let Admitted { record, .. } = self.admit(caller, spec)?;
-        self.job_run_once(record, Job::command(command, output)).await
+        self.job_run_once(record, Job::command(command, streams)).await
     }
 
-    /// As [`Self::program_run_once`], with the program's output as it comes.
+    /// As [`Self::program_run_once`], with arguments for the program, and joined to `streams`.
     ///
     /// # Errors
     /// Those of [`Self::sandbox_create`] and [`Self::program_run`].
@@ -229,13 +228,14 @@ impl Engine {
         &self,
         caller: &Caller,
         spec: SandboxSpec,
-        output: mpsc::Sender<OutputPiece>,
+        arguments: Vec<String>,
+        streams: Streams,
     ) -> Result<ProgramResult> {
         let Admitted { record, program } = self.admit(caller, spec)?;
-        let Some(program) = program else {
-            return Err(Error::invalid("code", "there is no program to run"));
+        let Some(program) = program.filter(|program| program.mode == Mode::Oneshot) else {
+            return Err(Error::invalid("mode", "a program that nothing is kept of must be one-shot"));
         };
-        self.job_run_once(record, Job { stream: Some(output), ..Job::program(&program)? }).await
+        self.job_run_once(record, Job::program_joined(&program, arguments, streams)?).await
     }
 
     async fn job_run_once(&self, mut record: SandboxRecord, job: Job) -> Result<ProgramResult> {

@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use protocol::limits::Limits;
 
+use crate::{Error, LimitsSpec, Result, sandbox::limits};
+
 /// The engine's settings. `Settings::default()` is what a server starts with.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -36,6 +38,23 @@ pub struct Settings {
     pub environment: Vec<(String, String)>,
     /// The boot of the host, as the kernel names it: what ran in another one is gone.
     pub boot: String,
+}
+
+impl Settings {
+    /// Whether sandboxes can be made with them: one that asks for nothing must not be refused for it.
+    ///
+    /// # Errors
+    /// [`crate::ErrorKind::Invalid`] with the limit whose default is out of range, or of what is none at all.
+    pub fn check(&self) -> Result<()> {
+        limits(&LimitsSpec::default(), self)?;
+        if self.timeout_max.is_zero() {
+            return Err(Error::invalid("timeout", "the longest must be more than nothing"));
+        }
+        if self.running_max == 0 || self.sandboxes_max == 0 {
+            return Err(Error::invalid("sandboxes", "at least one must be allowed"));
+        }
+        Ok(())
+    }
 }
 
 impl Default for Settings {

@@ -7,8 +7,8 @@ use std::{fs, io};
 use super::tokens::{Token, tokens_of};
 use crate::workspace::Workspace;
 
-/// Folders that hold no source of ours, wherever they are.
-const FOREIGN_FOLDERS: [&str; 3] = [".git", "node_modules", "target"];
+/// What holds no source of ours, wherever it is. `.git` is a file in a worktree.
+const FOREIGN: [&str; 3] = [".git", "node_modules", "target"];
 
 /// The source.
 #[derive(Default)]
@@ -78,7 +78,10 @@ impl Tree {
             let entry = entry.map_err(failed(folder))?;
             let (path, name) = (entry.path(), entry.file_name().to_string_lossy().into_owned());
             let kind = entry.file_type().map_err(failed(&path))?;
-            if kind.is_dir() && !FOREIGN_FOLDERS.contains(&name.as_str()) {
+            if FOREIGN.contains(&name.as_str()) {
+                continue;
+            }
+            if kind.is_dir() {
                 self.folder_read(&path, &format!("{prefix}{name}/"))?;
             } else if kind.is_file() {
                 let bytes = fs::read(&path).map_err(failed(&path))?;

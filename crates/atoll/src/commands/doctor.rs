@@ -10,7 +10,7 @@ use storage::{
     toolchains::{ToolchainState, toolchain_list, toolchain_probe},
 };
 
-use crate::{cli::JsonOption, failure::Outcome, host::program_exists};
+use crate::{cli::JsonOption, failure::Outcome, host::program_exists, terminal::print};
 
 /// How much a finding matters.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -53,6 +53,12 @@ impl Finding {
         Self { subject, grade, detail: detail.into(), hint: Some(hint.into()) }
     }
 
+    fn lines(&self) -> String {
+        let finding = format!("{:8} {:18} {}\n", self.grade.word(), self.subject, self.detail);
+        let hint = self.hint.as_ref().map(|hint| format!("{:27} → {hint}\n", ""));
+        finding + &hint.unwrap_or_default()
+    }
+
     fn json(&self) -> serde_json::Value {
         serde_json::json!({
             "subject": self.subject,
@@ -82,14 +88,9 @@ pub(crate) fn doctor(options: &JsonOption) -> Outcome<ExitCode> {
     let worst_is_bad = findings.iter().any(|finding| finding.grade == Grade::Bad);
     if options.json {
         let list: Vec<_> = findings.iter().map(Finding::json).collect();
-        println!("{}", serde_json::Value::from(list));
+        print(&format!("{}\n", serde_json::Value::from(list)))?;
     } else {
-        for finding in &findings {
-            println!("{:8} {:18} {}", finding.grade.word(), finding.subject, finding.detail);
-            if let Some(hint) = &finding.hint {
-                println!("{:27} → {hint}", "");
-            }
-        }
+        print(&findings.iter().map(Finding::lines).collect::<String>())?;
     }
     Ok(if worst_is_bad { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }

@@ -15,6 +15,7 @@ use crate::{
     cli::{KeysCommand, KeysCreateOptions, KeysListOptions, KeysRevokeOptions},
     config::SERVER_UID,
     failure::{During, Failure, Outcome},
+    terminal::{print, say},
 };
 
 /// Who it was, in the trail of events.
@@ -41,10 +42,10 @@ fn create(options: KeysCreateOptions) -> Outcome<ExitCode> {
     if options.output.json {
         let mut row = row_of(&key);
         row["key"] = secret.expose().into();
-        println!("{row}");
+        print(&format!("{row}\n"))?;
     } else {
-        println!("{}", secret.expose());
-        eprintln!("This is key {}. It is not shown again.", key.id);
+        print(&format!("{}\n", secret.expose()))?;
+        say(format_args!("This is key {}. It is not shown again.", key.id));
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -53,21 +54,22 @@ fn list(options: &KeysListOptions) -> Outcome<ExitCode> {
     let store = store_open(&data_dir(&options.data_dir)?)?;
     let keys = wait(key_list(&store))?.during("list the keys")?;
     if options.output.json {
-        println!("{}", Value::from(keys.iter().map(row_of).collect::<Vec<_>>()));
+        print(&format!("{}\n", Value::from(keys.iter().map(row_of).collect::<Vec<_>>())))?;
         return Ok(ExitCode::SUCCESS);
     }
-    println!("{:>4}  {:12}  {:5}  {:7}  {:20}  NAME", "ID", "KEY", "ADMIN", "STATE", "CREATED");
-    for key in keys {
-        println!(
-            "{:>4}  {:12}  {:5}  {:7}  {:20}  {}",
+    let head = format!("{:>4}  {:12}  {:5}  {:7}  {:20}  NAME\n", "ID", "KEY", "ADMIN", "STATE", "CREATED");
+    let lines = keys.iter().map(|key| {
+        format!(
+            "{:>4}  {:12}  {:5}  {:7}  {:20}  {}\n",
             key.id,
-            masked(&key),
+            masked(key),
             if key.admin { "yes" } else { "no" },
             if key.revoked_at.is_some() { "revoked" } else { "counts" },
             format!("{:.0}", key.created_at),
             harmless(key.name.as_deref().unwrap_or("-")),
-        );
-    }
+        )
+    });
+    print(&[head].into_iter().chain(lines).collect::<String>())?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -80,9 +82,9 @@ fn revoke(options: &KeysRevokeOptions) -> Outcome<ExitCode> {
     }
     server_notices(&store);
     if options.output.json {
-        println!("{}", json!({ "revoked": options.ids }));
+        print(&format!("{}\n", json!({ "revoked": options.ids })))?;
     } else {
-        options.ids.iter().for_each(|id| println!("{id}"));
+        print(&options.ids.iter().map(|id| format!("{id}\n")).collect::<String>())?;
     }
     Ok(ExitCode::SUCCESS)
 }

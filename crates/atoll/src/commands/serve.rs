@@ -9,6 +9,7 @@ use std::{
 
 use api::ApiSettings;
 use engine::{Engine, NativeRuntime, Settings};
+use jail::launcher::AtServerEnd;
 use protocol::HostPath;
 use storage::{
     environment::environment_base,
@@ -49,6 +50,8 @@ pub(crate) fn serve(options: ServeOptions) -> Outcome<ExitCode> {
         storage_bytes: options.storage_bytes()?,
         dns: options.dns.clone(),
         network_allow: options.network_allow.iter().map(|text| network(text)).collect::<Outcome<_>>()?,
+        at_server_end: AtServerEnd::LeaveSandboxes,
+        prepare_ahead: true,
     })?;
     if !options.no_toolchain_install {
         toolchains_install(&data, &mut host.notes);
@@ -114,7 +117,11 @@ async fn stop_signal() {
 
 fn log_start(json: bool) {
     let filter = EnvFilter::try_from_env("ATOLL_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    // A log that is full or closed must not end the server: it would, with a panic, in telling of that.
+    let log = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .log_internal_errors(false);
     if json { log.json().init() } else { log.init() }
 }
 

@@ -13,6 +13,7 @@ use crate::{
     cli::{ToolchainCommand, ToolchainInstallOptions, ToolchainListOptions},
     config::SERVER_UID,
     failure::{During, Outcome},
+    terminal::print,
 };
 
 pub(crate) fn toolchain(command: ToolchainCommand) -> Outcome<ExitCode> {
@@ -40,18 +41,19 @@ fn list(options: &ToolchainListOptions) -> Outcome<ExitCode> {
                 })
             })
             .collect();
-        println!("{}", serde_json::Value::from(rows));
+        print(&format!("{}\n", serde_json::Value::from(rows)))?;
         return Ok(ExitCode::SUCCESS);
     }
-    for toolchain in toolchains {
+    let lines = toolchains.into_iter().map(|toolchain| {
         let state = match toolchain.state {
             ToolchainState::Installed(folder) => format!("installed in {folder}"),
             ToolchainState::Missing { download_bytes } => {
                 format!("missing; {} MB to download", download_bytes >> 20)
             }
         };
-        println!("{:12}{:12}{state}", toolchain.name.to_string(), toolchain.version);
-    }
+        format!("{:12}{:12}{state}\n", toolchain.name.to_string(), toolchain.version)
+    });
+    print(&lines.collect::<String>())?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -68,7 +70,7 @@ fn install(options: &ToolchainInstallOptions) -> Outcome<ExitCode> {
         let mut progress = progress_on_stderr();
         let folder = toolchain_install(&data, name, &mut *progress)
             .during(&format!("install the toolchain {name}"))?;
-        println!("{name} is in {folder}");
+        print(&format!("{name} is in {folder}\n"))?;
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -7,7 +7,10 @@ use protocol::{
 };
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    net::UnixStream,
+    net::{
+        UnixStream,
+        unix::{ReadHalf, WriteHalf},
+    },
 };
 
 /// Why a conversation ended early.
@@ -65,12 +68,47 @@ impl Connection {
         Self { socket, received: BytesMut::new() }
     }
 
-    /// Sends requests and what belongs to them, put together as frames.
-    pub(crate) async fn send(&mut self, frames: &[u8]) -> Result<(), AgentError> {
-        Ok(self.socket.write_all(frames).await?)
+    /// Both directions, to be used at the same time.
+    pub(crate) fn split(&mut self) -> (Receiving<'_>, Sending<'_>) {
+        let (read, write) = self.socket.split();
+        (Receiving { socket: read, received: &mut self.received }, Sending(write))
     }
 
-    /// The next frame.
+    /// Sends requests and what belongs to them, put together as frames.
+    pub(crate) async fn send(&mut self, frames: &[u8]) -> Result<(), AgentError> {
+        self.split().1.send(frames).await
+    }
+
+    /// The next answer where no output can come.
+    pub(crate) async fn answer(&mut self) -> Result<Event, AgentError> {
+        match self.split().0.next().await? {
+            Incoming::Event(Event::Failed(failure)) => Err(AgentError::Failed(failure)),
+            Incoming::Event(event) => Ok(event),
+            Incoming::Output(_) | Incoming::ErrorOutput(_) => {
+                Err(FrameError::UnknownKind(Kind::Output as u8).into())
+            }
+        }
+    }
+}
+
+/// The direction to the agent.
+pub(crate) struct Sending<'a>(WriteHalf<'a>);
+
+impl Sending<'_> {
+    /// Sends whole frames.
+    pub(crate) async fn send(&mut self, frames: &[u8]) -> Result<(), AgentError> {
+        Ok(self.0.write_all(frames).await?)
+    }
+}
+
+/// The direction from the agent.
+pub(crate) struct Receiving<'a> {
+    socket: ReadHalf<'a>,
+    received: &'a mut BytesMut,
+}
+
+impl Receiving<'_> {
+    /// The next frame. One that was not waited for is not lost.
     pub(crate) async fn next(&mut self) -> Result<Incoming, AgentError> {
         let header = loop {
             if let Some(bytes) = self.received.first_chunk::<HEADER_BYTES>() {
@@ -91,20 +129,9 @@ impl Connection {
         }
     }
 
-    /// The next answer where no output can come.
-    pub(crate) async fn answer(&mut self) -> Result<Event, AgentError> {
-        match self.next().await? {
-            Incoming::Event(Event::Failed(failure)) => Err(AgentError::Failed(failure)),
-            Incoming::Event(event) => Ok(event),
-            Incoming::Output(_) | Incoming::ErrorOutput(_) => {
-                Err(FrameError::UnknownKind(Kind::Output as u8).into())
-            }
-        }
-    }
-
     async fn read_more(&mut self, wanted: usize) -> Result<(), AgentError> {
         self.received.reserve(wanted.saturating_sub(self.received.len()).max(READ_BYTES));
-        if self.socket.read_buf(&mut self.received).await? == 0 {
+        if self.socket.read_buf(self.received).await? == 0 {
             return Err(AgentError::Gone(std::io::ErrorKind::UnexpectedEof.into()));
         }
         Ok(())

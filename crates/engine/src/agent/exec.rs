@@ -9,7 +9,9 @@ use protocol::{
     frame::{self, Kind, STREAM_BYTES},
 };
 
-use super::connection::{AgentError, Connection, Incoming, push_request};
+use tokio::sync::mpsc;
+
+use super::connection::{AgentError, Connection, Incoming, Receiving, Sending, push_request};
 use crate::program::ProgramFile;
 
 /// An exec that has ended, with what it wrote.
@@ -110,9 +112,9 @@ pub(crate) async fn ping(connection: &mut Connection) -> Result<(), AgentError> 
 
 /// Waits for what the started exec does next. While nobody waits, the program can't write without bound:
 /// the connection fills up, and with it the program's pipe.
-pub(crate) async fn exec_next(connection: &mut Connection) -> Result<ExecEvent, AgentError> {
+pub(crate) async fn exec_next(receiving: &mut Receiving<'_>) -> Result<ExecEvent, AgentError> {
     loop {
-        return match connection.next().await? {
+        return match receiving.next().await? {
             Incoming::Output(bytes) => Ok(ExecEvent::Stdout(bytes)),
             Incoming::ErrorOutput(bytes) => Ok(ExecEvent::Stderr(bytes)),
             Incoming::Event(Event::ExecStarted { .. }) => continue,
@@ -121,6 +123,20 @@ pub(crate) async fn exec_next(connection: &mut Connection) -> Result<ExecEvent, 
             Incoming::Event(event) => Err(AgentError::Unexpected(event)),
         };
     }
+}
+
+/// Sends the started exec its standard input, at the speed at which it reads, and then the end of it. The agent
+/// drops what comes when the exec has ended.
+pub(crate) async fn exec_input(
+    sending: &mut Sending<'_>,
+    mut input: mpsc::Receiver<Vec<u8>>,
+) -> Result<(), AgentError> {
+    while let Some(bytes) = input.recv().await {
+        for piece in bytes.chunks(STREAM_BYTES) {
+            sending.send(&frame::encode(Kind::Input, piece)?).await?;
+        }
+    }
+    sending.send(&frame::encode(Kind::InputEnd, &[])?).await
 }
 
 /// Runs an exec to its end and keeps what it writes.
@@ -140,8 +156,9 @@ pub(crate) async fn exec_collect_started(
 ) -> Result<ExecOutput, AgentError> {
     let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
     let room = usize::try_from(output_bytes_max).unwrap_or(usize::MAX);
+    let (mut receiving, _) = connection.split();
     loop {
-        let (into, bytes) = match exec_next(connection).await? {
+        let (into, bytes) = match exec_next(&mut receiving).await? {
             ExecEvent::Stdout(bytes) => (&mut stdout, bytes),
             ExecEvent::Stderr(bytes) => (&mut stderr, bytes),
             ExecEvent::Ended(end) => return Ok(ExecOutput { stdout, stderr, end }),

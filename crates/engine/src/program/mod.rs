@@ -9,7 +9,8 @@ mod run;
 use std::{fmt, str::FromStr, time::Duration};
 
 pub(crate) use job::Job;
-pub use job::OutputPiece;
+pub use job::{OutputPiece, Streams};
+use plan::endings;
 pub(crate) use plan::{DEV_SERVER_PORT, ProgramPlan, program_plan};
 use protocol::{GuestPath, agent::ExitStatus};
 pub(crate) use run::{
@@ -50,6 +51,12 @@ impl Language {
             Self::Python => "python",
             Self::Bash => "bash",
         }
+    }
+
+    /// Whether an `entry_point` of this name is taken for a file in this language, and not for a command.
+    #[must_use]
+    pub fn is_file(self, name: &str) -> bool {
+        !name.contains(char::is_whitespace) && endings(self).iter().any(|ending| name.ends_with(ending))
     }
 }
 
@@ -105,7 +112,7 @@ pub struct Program {
     pub timeout: Duration,
 }
 
-/// A single command, to be run once in a fresh sandbox, its output streamed.
+/// A single command, to be run once in a fresh sandbox, its input and output streamed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CommandSpec {
     /// Program and arguments. A program without a slash is looked up in `PATH`.

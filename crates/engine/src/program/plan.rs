@@ -49,7 +49,7 @@ fn default_file(language: Language) -> &'static str {
 }
 
 /// Endings of files that a language runs.
-fn endings(language: Language) -> &'static [&'static str] {
+pub(super) fn endings(language: Language) -> &'static [&'static str] {
     match language {
         Language::Node => &[".js", ".mjs", ".cjs"],
         Language::Bun => &[".ts", ".tsx", ".js", ".jsx", ".mjs", ".cjs", ".mts", ".cts"],
@@ -136,9 +136,7 @@ fn entry_point(program: &Program, folder: &GuestPath, text: &str) -> Result<Entr
     if text.is_empty() || text.contains('\0') {
         return Err(Error::invalid("entry_point", "must be a file name or a command"));
     }
-    let is_file = !text.contains(char::is_whitespace)
-        && endings(program.language).iter().any(|ending| text.ends_with(ending));
-    if is_file {
+    if program.language.is_file(text) {
         return folder
             .join_below(text)
             .map(EntryPoint::File)

@@ -23,6 +23,8 @@ const SETUP_OUTPUT_BYTES_MAX: u64 = 1 << 20;
 pub(crate) struct RunContext<'a> {
     /// Environment of the sandbox.
     pub(crate) env: &'a [(String, String)],
+    /// What the program itself reads; commands before it read nothing.
+    pub(crate) stdin: Stdin,
     /// The time for everything together.
     pub(crate) timeout: Duration,
     /// Bytes of each stream that are kept; all of them, at the speed of whoever reads, if there is no number.
@@ -45,7 +47,7 @@ impl RunContext<'_> {
             cwd: GuestPath::absolute(WORK_FOLDER).map_err(Error::internal)?,
             uid: 0,
             gid: 0,
-            stdin: Stdin::Null,
+            stdin: self.stdin,
             timeout_ms: timeout.map(|timeout| u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX).max(1)),
             output_bytes_max: self.output_bytes_max,
         })
@@ -71,6 +73,7 @@ pub(crate) async fn set_up(
     for command in &plan.setup {
         let left = context.timeout.saturating_sub(started.elapsed());
         let spec = ExecSpec {
+            stdin: Stdin::Null,
             output_bytes_max: Some(SETUP_OUTPUT_BYTES_MAX),
             ..context.exec_spec(ExecId::random(), command, Some(left))?
         };

@@ -11,7 +11,7 @@ use protocol::{
 use store::{SandboxRecord, SandboxState};
 
 use crate::{
-    Caller, Error, Lease, ProgramSummary, Result, SandboxSpec, Settings,
+    Caller, Error, Lease, LimitsSpec, ProgramSummary, Result, SandboxSpec, Settings,
     program::{Mode, Program, program_plan},
 };
 
@@ -27,7 +27,7 @@ pub(crate) struct Admitted {
 
 /// Checks a request against the settings.
 pub(crate) fn admit(caller: &Caller, spec: SandboxSpec, settings: &Settings) -> Result<Admitted> {
-    let limits = limits(&spec, settings)?;
+    let limits = limits(&spec.limits, settings)?;
     env_check(&spec.env)?;
     let program = spec.program;
     if let Some(program) = &program {
@@ -80,9 +80,9 @@ fn network_of(program: Option<&Program>) -> NetworkMode {
     }
 }
 
-fn limits(spec: &SandboxSpec, settings: &Settings) -> Result<Limits> {
+/// The limits of a sandbox that asks for these.
+pub(crate) fn limits(asked: &LimitsSpec, settings: &Settings) -> Result<Limits> {
     let (default, max) = (&settings.limits_default, &settings.limits_max);
-    let asked = &spec.limits;
     Ok(Limits {
         memory_bytes: within(
             "memory",

@@ -13,7 +13,7 @@ mod upload;
 mod uptime;
 mod view;
 
-pub(crate) use admission::{Admitted, admit, later};
+pub(crate) use admission::{Admitted, admit, later, limits};
 pub use handle::CommandOutcome;
 pub(crate) use handle::{Command, Handle, Operate, What};
 pub(crate) use recording::event;

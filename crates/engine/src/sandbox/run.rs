@@ -2,21 +2,22 @@
 //! free to be asked things, or to end the run.
 
 use std::{
+    pin::pin,
     sync::Arc,
     time::{Duration, Instant},
 };
 
 use protocol::{
     ExecId, SandboxId,
-    agent::{ExecSpec, ExitStatus},
+    agent::{ExecSpec, ExitStatus, Stdin},
     launcher::{LaunchSpec, Stats},
     limits::Limits,
 };
-use tokio::sync::{oneshot, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::{
     Error, ErrorKind, Result, Runtime, RuntimeError,
-    agent::{self, AgentError, Connection, ExecEvent, ExecOutput},
+    agent::{self, AgentError, Connection, ExecEvent, ExecOutput, Receiving},
     log::LogStream,
     program::{
         DEV_SERVER_PORT, Job, LimitHit, Mode, ProgramResult, RunContext, Setup, file_error, not_started,
@@ -36,6 +37,9 @@ pub(super) struct Run {
     /// Told when the agent can be reached; dropped if that never comes.
     pub(super) launched: watch::Sender<bool>,
 }
+
+/// What a program's standard input is, in pieces.
+type Input = mpsc::Receiver<Vec<u8>>;
 
 /// How a run ended. The sandbox may still have processes; whoever gets this ends them.
 pub(super) enum Outcome {
@@ -68,7 +72,7 @@ const POLL: Duration = Duration::from_millis(25);
 
 impl Run {
     /// Runs to the end. `running` is told as soon as a persistent program is up.
-    pub(super) async fn outcome(self, running: oneshot::Sender<ProgramResult>) -> Outcome {
+    pub(super) async fn outcome(mut self, running: oneshot::Sender<ProgramResult>) -> Outcome {
         let started = Instant::now();
         if let Some(launch) = &self.launch
             && let Err(error) = self.runtime.launch(launch.clone()).await
@@ -76,7 +80,8 @@ impl Run {
             return Outcome::NotLaunched(error);
         }
         self.launched.send_replace(true);
-        match self.in_sandbox(started, running).await {
+        let input = self.job.input.take();
+        match self.in_sandbox(started, running, input).await {
             Ok(result) => Outcome::Ended(result),
             Err(error) => Outcome::AgentGone { wall: started.elapsed(), error },
         }
@@ -86,9 +91,11 @@ impl Run {
         &self,
         started: Instant,
         running: oneshot::Sender<ProgramResult>,
+        input: Option<Input>,
     ) -> Result<ProgramResult> {
         let context = RunContext {
             env: &self.env,
+            stdin: if input.is_some() { Stdin::Piped } else { Stdin::Null },
             timeout: self.job.timeout,
             output_bytes_max: self.job.stream.is_none().then_some(self.output_bytes_max),
         };
@@ -100,7 +107,7 @@ impl Run {
                 return self.followed(&mut connection, started).await;
             }
             if simple {
-                return self.simple(&mut connection, &context, started).await;
+                return self.simple(&mut connection, &context, started, input).await;
             }
             match set_up(&mut connection, &self.job.plan, &context, started).await? {
                 Setup::Ended(result) => Ok(result),
@@ -111,7 +118,7 @@ impl Run {
                     let left = context.timeout.saturating_sub(started.elapsed());
                     let spec = context.exec_spec(main_exec(self.sandbox), &self.job.plan.main, Some(left))?;
                     agent::exec_start(&mut connection, spec).await.map_err(sandbox_ended)?;
-                    self.collect(&mut connection, started).await
+                    self.collect(&mut connection, started, input).await
                 }
             }
         };
@@ -128,7 +135,7 @@ impl Run {
     /// The rest of a program that an earlier server started.
     async fn followed(&self, connection: &mut Connection, started: Instant) -> Result<ProgramResult> {
         agent::exec_attach(connection, main_exec(self.sandbox)).await.map_err(sandbox_ended)?;
-        self.collect(connection, started).await
+        self.collect(connection, started, None).await
     }
 
     /// Files and one command, sent together.
@@ -137,18 +144,24 @@ impl Run {
         connection: &mut Connection,
         context: &RunContext<'_>,
         started: Instant,
+        input: Option<Input>,
     ) -> Result<ProgramResult> {
         let left = context.timeout.saturating_sub(started.elapsed());
         let spec = context.exec_spec(main_exec(self.sandbox), &self.job.plan.main, Some(left))?;
         let files = &self.job.plan.files;
         agent::files_write_and_exec_start(connection, files, spec).await.map_err(file_error)?;
-        self.collect(connection, started).await
+        self.collect(connection, started, input).await
     }
 
     /// Takes what a started exec writes and how it ends.
-    async fn collect(&self, connection: &mut Connection, started: Instant) -> Result<ProgramResult> {
+    async fn collect(
+        &self,
+        connection: &mut Connection,
+        started: Instant,
+        input: Option<Input>,
+    ) -> Result<ProgramResult> {
         if self.job.stream.is_some() {
-            return self.follow_started(connection, started).await;
+            return self.follow_started(connection, started, input).await;
         }
         match agent::exec_collect_started(connection, self.output_bytes_max).await {
             Ok(output) => Ok(result_of(output, started, self.job.timeout)),
@@ -187,13 +200,31 @@ impl Run {
         started: Instant,
     ) -> Result<ProgramResult> {
         agent::exec_start(connection, spec).await.map_err(sandbox_ended)?;
-        self.follow_started(connection, started).await
+        self.follow_started(connection, started, None).await
     }
 
-    async fn follow_started(&self, connection: &mut Connection, started: Instant) -> Result<ProgramResult> {
+    /// Joins a started exec to whoever sits at it. Its end is the end, whatever of its input it has read.
+    async fn follow_started(
+        &self,
+        connection: &mut Connection,
+        started: Instant,
+        input: Option<Input>,
+    ) -> Result<ProgramResult> {
+        let (mut receiving, mut sending) = connection.split();
+        let output = self.output_follow(&mut receiving, started);
+        let Some(input) = input else { return output.await };
+        let (mut output, mut input) = (pin!(output), pin!(agent::exec_input(&mut sending, input)));
+        tokio::select! {
+            ended = &mut output => ended,
+            // An agent that is gone is told of by the other direction.
+            _ = &mut input => output.await,
+        }
+    }
+
+    async fn output_follow(&self, receiving: &mut Receiving<'_>, started: Instant) -> Result<ProgramResult> {
         let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
         loop {
-            let piece = match agent::exec_next(connection).await {
+            let piece = match agent::exec_next(receiving).await {
                 Ok(ExecEvent::Stdout(bytes)) => (LogStream::Stdout, bytes),
                 Ok(ExecEvent::Stderr(bytes)) => (LogStream::Stderr, bytes),
                 Ok(ExecEvent::Ended(end)) => {

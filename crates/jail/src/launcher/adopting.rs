@@ -72,7 +72,7 @@ impl Launcher {
             match self.adopt(sandbox) {
                 Ok(running) => self.watch(running)?,
                 Err(error) => {
-                    eprintln!("atoll launcher: end {sandbox}: {error}");
+                    super::tell(format_args!("end {sandbox}: {error}"));
                     let plan = self.cgroup_of(sandbox);
                     self.stray_kill(&plan)?;
                     self.leftovers_remove(sandbox, &plan);

@@ -35,7 +35,7 @@ pub(super) fn receive(socket: &OwnedFd, buffer: &mut [u8]) -> Incoming {
             Ok((call, [])) => Incoming::Call(call),
             _ => {
                 // A server that sends what this launcher was not built with is not one to serve.
-                eprintln!("atoll launcher: malformed request; closing");
+                super::tell("malformed request; closing");
                 Incoming::Closed
             }
         },

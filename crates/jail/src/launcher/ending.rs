@@ -6,7 +6,11 @@ use protocol::{
     SandboxId,
     launcher::{Reply, Stats},
 };
-use rustix::process::{WaitId, WaitIdOptions, waitid};
+use rustix::{
+    event::{PollFd, PollFlags, poll},
+    io::Errno,
+    process::{WaitId, WaitIdOptions, waitid},
+};
 
 use super::{
     calls, groups,
@@ -98,7 +102,7 @@ impl Launcher {
             .collect();
         groups::kill(plan)?;
         for pidfd in &waiting {
-            let mut poll = [rustix::event::PollFd::new(pidfd, rustix::event::PollFlags::IN)];
+            let mut poll = [PollFd::new(pidfd, PollFlags::IN)];
             rustix::event::poll(&mut poll, None).step(|| "wait for the sandbox's processes".to_owned())?;
         }
         Ok(())
@@ -167,7 +171,31 @@ impl Launcher {
     /// Kills and reaps a first process, whatever it is at.
     pub(super) fn end_now(&self, running: &Running) {
         self.report_error(kill(running));
+        // One that was taken over is no child to wait for.
+        let mut ended = [PollFd::new(&running.pidfd, PollFlags::IN)];
+        while matches!(poll(&mut ended, None), Err(Errno::INTR)) {}
         let _ = waitid(WaitId::PidFd(running.pidfd.as_fd()), WaitIdOptions::EXITED);
+    }
+
+    /// Ends one that runs, and leaves nothing of it.
+    pub(super) fn end_whole(&mut self, sandbox: SandboxId) {
+        let Some(running) = self.running.remove(&sandbox) else { return };
+        self.end_now(&running);
+        self.leftovers_remove(sandbox, &running.cgroup);
+        self.report_error(self.layers.remove(sandbox));
+        self.slot_release(&running);
+    }
+
+    /// Ends every sandbox, and leaves nothing of any; of those that had ended, their layers are left to remove.
+    pub(super) fn all_end(&mut self) {
+        let running: Vec<SandboxId> = self.running.keys().copied().collect();
+        for sandbox in running {
+            self.end_whole(sandbox);
+        }
+        match self.layers.list() {
+            Ok(layers) => layers.into_iter().for_each(|layer| self.report_error(self.layers.remove(layer))),
+            Err(error) => self.report_error(Err(error)),
+        }
     }
 
     /// Removes groups and sockets. What can't be removed is told, not hidden: the next start tries again.
@@ -185,7 +213,7 @@ impl Launcher {
 fn kill(running: &Running) -> Result<(), StepError> {
     groups::kill(&running.cgroup)?;
     match rustix::process::pidfd_send_signal(&running.pidfd, rustix::process::Signal::KILL) {
-        Ok(()) | Err(rustix::io::Errno::SRCH) => Ok(()),
+        Ok(()) | Err(Errno::SRCH) => Ok(()),
         Err(errno) => Err(StepError::new("kill the sandbox's first process", errno)),
     }
 }

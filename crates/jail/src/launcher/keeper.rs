@@ -121,10 +121,10 @@ fn keep(config: &LauncherConfig, server: &OwnedFd) -> i32 {
             return 0;
         }
         failures = if started_at.elapsed() < SHORT_LIFE { failures + 1 } else { 1 };
-        eprintln!("atoll launcher: it died; starting another one");
+        super::tell("it died; starting another one");
         sleep(PAUSE * (failures - 1));
     }
-    eprintln!("atoll launcher: it died {FAILURES_MAX} times in a row; giving up, restart the server");
+    super::tell(format_args!("it died {FAILURES_MAX} times in a row; giving up, restart the server"));
     1
 }
 

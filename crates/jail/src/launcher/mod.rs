@@ -52,6 +52,19 @@ pub struct LauncherConfig {
     pub network: Option<NetworkConfig>,
     /// The agent, a static program.
     pub agent: &'static [u8],
+    /// What becomes of the sandboxes when the server goes, whichever way it goes.
+    pub at_server_end: AtServerEnd,
+    /// Whether sandboxes are made ahead of the requests for them: worth it where many will come.
+    pub prepare_ahead: bool,
+}
+
+/// What the launcher does with the sandboxes of a server that is gone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AtServerEnd {
+    /// They go on, and are there for the next server of the same data directory.
+    LeaveSandboxes,
+    /// They are ended and removed, with all that they wrote: no other server will come for them.
+    EndSandboxes,
 }
 
 /// The way outwards.
@@ -74,6 +87,14 @@ pub struct LauncherProcess {
     pub keeper_pid: i32,
 }
 
+/// Waits until a keeper has ended, and its launcher with it: they do when the server's ends of their sockets are
+/// closed, after the launcher has done with the sandboxes what it was told to. For the process that started them.
+pub fn end_await(keeper_pid: i32) {
+    let Some(pid) = rustix::process::Pid::from_raw(keeper_pid) else { return };
+    let wait = || rustix::process::waitpid(Some(pid), rustix::process::WaitOptions::empty());
+    while matches!(wait(), Err(rustix::io::Errno::INTR)) {}
+}
+
 /// Starts the launcher, below a keeper. What fails is told here, before both are alone.
 ///
 /// # Errors
@@ -86,6 +107,12 @@ pub fn start(config: LauncherConfig) -> Result<LauncherProcess, StepError> {
     let (keeper, keeper_pid) = keeper::keeper_start(config)?;
     let launcher = started_receive(&keeper)?;
     Ok(LauncherProcess { launcher, keeper, keeper_pid })
+}
+
+/// Tells the operator something. A log that is full or closed must not end the launcher, as `eprintln!` would.
+fn tell(what: impl std::fmt::Display) {
+    use std::io::Write as _;
+    let _ = writeln!(std::io::stderr(), "atoll launcher: {what}");
 }
 
 fn single_thread() -> Result<(), StepError> {

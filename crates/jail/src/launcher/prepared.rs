@@ -32,6 +32,8 @@ const FAILURES_MAX: u32 = 3;
 pub(super) struct Prepared {
     ready: Vec<(NetworkMode, SandboxId)>,
     on_its_way: Option<OnItsWay>,
+    /// Whether this launcher prepares any.
+    enabled: bool,
     network: bool,
     failures: u32,
     /// Nothing is prepared before the first request: a server that is not used costs nothing.
@@ -50,8 +52,8 @@ struct OnItsWay {
 type Promise = (u64, LaunchSpec);
 
 impl Prepared {
-    pub(super) fn new(network: bool) -> Self {
-        Self { ready: Vec::new(), on_its_way: None, network, failures: 0, wanted: false }
+    pub(super) fn new(enabled: bool, network: bool) -> Self {
+        Self { ready: Vec::new(), on_its_way: None, enabled, network, failures: 0, wanted: false }
     }
 
     pub(super) fn wants_one(&self) -> bool {
@@ -71,7 +73,7 @@ impl Prepared {
 
     /// What is to be prepared next.
     fn next(&self) -> Option<NetworkMode> {
-        if !self.wanted || self.on_its_way.is_some() || self.failures >= FAILURES_MAX {
+        if !self.enabled || !self.wanted || self.on_its_way.is_some() || self.failures >= FAILURES_MAX {
             return None;
         }
         let count = |network| self.ready.iter().filter(|(mode, _)| *mode == network).count();
@@ -124,7 +126,7 @@ impl Launcher {
 
     /// One could not be launched, and so could not be who waits for it.
     pub(super) fn prepared_failed(&mut self, failure: &Failure) {
-        eprintln!("atoll launcher: prepare a sandbox ahead: {failure}");
+        super::tell(format_args!("prepare a sandbox ahead: {failure}"));
         self.prepared.failures += 1;
         if let Some((number, _)) = self.prepared.on_its_way.take().and_then(|it| it.promised) {
             calls::send(&self.socket, &Reply::Failed { number, failure: failure.clone() }, None);
@@ -230,10 +232,7 @@ impl Launcher {
             .chain(self.prepared.on_its_way.take().map(|it| it.sandbox))
             .collect();
         for sandbox in known {
-            let Some(running) = self.running.remove(&sandbox) else { continue };
-            self.end_now(&running);
-            self.leftovers_remove(sandbox, &running.cgroup);
-            self.report_error(self.layers.remove(sandbox));
+            self.end_whole(sandbox);
         }
     }
 }

@@ -16,7 +16,7 @@ use rustix::{
 };
 
 use super::{
-    LauncherConfig,
+    AtServerEnd, LauncherConfig,
     calls::{self, Incoming},
     cleaning::Ended,
     groups,
@@ -91,7 +91,7 @@ impl Launcher {
             slots: Slots::new(config.instance),
             seccomp: seccomp::compile(),
             running: HashMap::new(),
-            prepared: Prepared::new(config.network.is_some()),
+            prepared: Prepared::new(config.prepare_ahead, config.network.is_some()),
             ended: Ended::default(),
             offloaded: HashMap::new(),
             events: HashMap::new(),
@@ -108,7 +108,7 @@ impl Launcher {
         Ok(launcher)
     }
 
-    /// Serves until the server is gone. What runs then goes on running.
+    /// Serves until the server is gone. What runs then goes on or is ended, as the configuration says.
     pub(super) fn run(mut self) -> i32 {
         let mut buffer = calls::buffer();
         let mut events = Vec::with_capacity(64);
@@ -122,7 +122,7 @@ impl Launcher {
             match epoll::wait(&self.epoll, rustix::buffer::spare_capacity(&mut events), wait.as_ref()) {
                 Ok(_) | Err(rustix::io::Errno::INTR) => {}
                 Err(errno) => {
-                    eprintln!("atoll launcher: wait for events: {errno}");
+                    super::tell(format_args!("wait for events: {errno}"));
                     return 1;
                 }
             }
@@ -138,8 +138,7 @@ impl Launcher {
                     Incoming::Call(call) => self.call(call),
                     Incoming::Nothing => server = false,
                     Incoming::Closed => {
-                        self.clean_all();
-                        self.prepared_end();
+                        self.server_gone();
                         return 0;
                     }
                 }
@@ -151,6 +150,15 @@ impl Launcher {
                     self.clean_oldest();
                 }
             }
+        }
+    }
+
+    fn server_gone(&mut self) {
+        self.clean_all();
+        self.prepared_end();
+        match self.config.at_server_end {
+            AtServerEnd::LeaveSandboxes => {}
+            AtServerEnd::EndSandboxes => self.all_end(),
         }
     }
 
@@ -285,7 +293,7 @@ impl Launcher {
     /// Tells the operator of something that failed where nobody waits for an answer.
     pub(super) fn report_error(&self, result: Result<(), StepError>) {
         if let Err(error) = result {
-            eprintln!("atoll launcher: {error}");
+            super::tell(error);
         }
     }
 }

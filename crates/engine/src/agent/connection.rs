@@ -1,5 +1,11 @@
 //! Frames over a socket, as values.
 
+use std::{
+    future::{Future, poll_fn},
+    pin::pin,
+    task::{Context, Poll, ready},
+};
+
 use bytes::{Bytes, BytesMut};
 use protocol::{
     agent::{Event, Failure, Request},
@@ -25,6 +31,13 @@ pub(crate) enum AgentError {
     /// The agent could not do it.
     #[error("{}", .0.message)]
     Failed(Failure),
+}
+
+impl AgentError {
+    /// The error of a frame that has no meaning where it came.
+    pub(super) fn unexpected_frame(kind: Kind) -> Self {
+        Self::Protocol(FrameError::UnknownKind(kind as u8))
+    }
 }
 
 impl From<FrameError> for AgentError {
@@ -70,25 +83,30 @@ impl Connection {
         Ok(self.socket.write_all(frames).await?)
     }
 
-    /// The next frame.
+    /// The next frame. Nothing is lost when it is not waited for.
     pub(crate) async fn next(&mut self) -> Result<Incoming, AgentError> {
+        poll_fn(|context| self.poll_next(context)).await
+    }
+
+    /// The same for readers that are polled.
+    pub(crate) fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Result<Incoming, AgentError>> {
         let header = loop {
             if let Some(bytes) = self.received.first_chunk::<HEADER_BYTES>() {
                 break Header::decode(*bytes)?;
             }
-            self.read_more(HEADER_BYTES).await?;
+            ready!(self.poll_read_more(context, HEADER_BYTES))?;
         };
         let whole = HEADER_BYTES + header.payload_bytes;
         while self.received.len() < whole {
-            self.read_more(whole).await?;
+            ready!(self.poll_read_more(context, whole))?;
         }
         let payload = self.received.split_to(whole).freeze().split_off(HEADER_BYTES);
-        match header.kind {
+        Poll::Ready(match header.kind {
             Kind::Message => Ok(Incoming::Event(frame::decode_message(&payload)?)),
             Kind::Output => Ok(Incoming::Output(payload)),
             Kind::ErrorOutput => Ok(Incoming::ErrorOutput(payload)),
-            Kind::Input | Kind::InputEnd => Err(FrameError::UnknownKind(header.kind as u8).into()),
-        }
+            kind @ (Kind::Input | Kind::InputEnd) => Err(AgentError::unexpected_frame(kind)),
+        })
     }
 
     /// The next answer where no output can come.
@@ -96,18 +114,17 @@ impl Connection {
         match self.next().await? {
             Incoming::Event(Event::Failed(failure)) => Err(AgentError::Failed(failure)),
             Incoming::Event(event) => Ok(event),
-            Incoming::Output(_) | Incoming::ErrorOutput(_) => {
-                Err(FrameError::UnknownKind(Kind::Output as u8).into())
-            }
+            Incoming::Output(_) | Incoming::ErrorOutput(_) => Err(AgentError::unexpected_frame(Kind::Output)),
         }
     }
 
-    async fn read_more(&mut self, wanted: usize) -> Result<(), AgentError> {
+    fn poll_read_more(&mut self, context: &mut Context<'_>, wanted: usize) -> Poll<Result<(), AgentError>> {
         self.received.reserve(wanted.saturating_sub(self.received.len()).max(READ_BYTES));
-        if self.socket.read_buf(&mut self.received).await? == 0 {
-            return Err(AgentError::Gone(std::io::ErrorKind::UnexpectedEof.into()));
-        }
-        Ok(())
+        let read = pin!(self.socket.read_buf(&mut self.received)).poll(context);
+        Poll::Ready(match ready!(read)? {
+            0 => Err(AgentError::Gone(std::io::ErrorKind::UnexpectedEof.into())),
+            _ => Ok(()),
+        })
     }
 }
 

@@ -14,7 +14,7 @@ use crate::{
     agent::Agent,
     exec::{self, Followed},
     failure::{event_of, failure},
-    files, port,
+    files, port, tree,
     wire::{FrameReader, FrameWriter, WireError},
 };
 
@@ -45,7 +45,8 @@ async fn requests_serve(agent: &Rc<Agent>, stream: &UnixStream) -> Result<Afterw
     while let Some(header) = reader.header().await? {
         match header.kind {
             Kind::Message => {}
-            // Standard input that came after its program had ended, or never started.
+            // Standard input that came after its program had ended, or never started; the rest of an archive
+            // that was refused.
             Kind::Input | Kind::InputEnd => continue,
             kind @ (Kind::Output | Kind::ErrorOutput) => return Err(WireError::Unexpected(kind)),
         }
@@ -75,6 +76,10 @@ async fn requests_serve(agent: &Rc<Agent>, stream: &UnixStream) -> Result<Afterw
             }
             Request::FolderCreate { path, mode } => {
                 event_of(files::folder_create(&agent.files, path, mode).await)
+            }
+            Request::TreeRead { path } => event_of(tree::tree_read(&agent.files, writer, path).await?),
+            Request::TreeWrite { path, bytes_max, clear } => {
+                event_of(tree::tree_write(&agent.files, &mut reader, path, bytes_max, clear).await?)
             }
             Request::PortDial { port } => match port::port_dial(port).await {
                 Ok(tcp) => {

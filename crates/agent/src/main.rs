@@ -13,6 +13,7 @@ mod files;
 mod port;
 mod signals;
 mod sys;
+mod tree;
 mod wire;
 
 use std::{env, process::ExitCode};

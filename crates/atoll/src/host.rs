@@ -1,6 +1,10 @@
 //! Getting the host ready, as root, before anything serves: folders, storage, image, launcher.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::{
+    net::{IpAddr, Ipv4Addr},
+    path::Path,
+    time::{Duration, Instant},
+};
 
 use jail::{
     host::{Controller, HostFacts},
@@ -9,7 +13,7 @@ use jail::{
 };
 use storage::{
     host_image::{HostImageOptions, host_image_build},
-    layout::{DataDir, DataDirLock},
+    layout::{DataDir, DataDirLock, LayoutError},
     pool::{Pool, PoolOptions, Quota, pool_open},
     resolver::resolver_find,
     run_folder::run_folder_mount,
@@ -55,7 +59,7 @@ pub(crate) fn prepare(options: HostOptions) -> Outcome<Host> {
     let HostOptions { data, server_uid, .. } = options;
     let folder = data.root().to_string();
     data.create(server_uid, server_uid).during(&format!("prepare the data directory {folder}"))?;
-    let lock = data.lock().during(&format!("lock the data directory {folder}"))?;
+    let lock = lock_await(&data).during(&format!("lock the data directory {folder}"))?;
     run_folder_mount(&data).during("prepare the folder of what runs")?;
     let facts = HostFacts::detect().during("look at the host")?;
     controllers_check(&facts)?;
@@ -108,6 +112,25 @@ pub(crate) fn prepare(options: HostOptions) -> Outcome<Host> {
     Ok(Host { launcher, pool, notes, held: (lock, instance) })
 }
 
+/// How long the rest of a server that has ended may take to let go of its data.
+const LOCK_PATIENCE: Duration = Duration::from_secs(10);
+const LOCK_POLL: Duration = Duration::from_millis(20);
+
+/// Takes the lock. A server that has just ended may have left a launcher that is about to end, too.
+fn lock_await(data: &DataDir) -> Result<DataDirLock, LayoutError> {
+    let give_up = Instant::now() + LOCK_PATIENCE;
+    loop {
+        match data.lock() {
+            Err(LayoutError::Locked { pid: Some(pid), .. })
+                if !Path::new(&format!("/proc/{pid}")).exists() && Instant::now() < give_up =>
+            {
+                std::thread::sleep(LOCK_POLL);
+            }
+            taken => return taken,
+        }
+    }
+}
+
 fn controllers_check(facts: &HostFacts) -> Outcome<()> {
     let missing: Vec<&str> = facts.cgroups.missing().into_iter().map(Controller::name).collect();
     if missing.is_empty() {
@@ -121,5 +144,5 @@ fn controllers_check(facts: &HostFacts) -> Outcome<()> {
 pub(crate) fn program_exists(name: &str) -> bool {
     ["/usr/sbin", "/usr/bin", "/sbin", "/bin"]
         .iter()
-        .any(|folder| std::path::Path::new(folder).join(name).exists())
+        .any(|folder| Path::new(folder).join(name).exists())
 }

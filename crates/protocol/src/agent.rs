@@ -59,6 +59,39 @@ pub enum Request {
         /// Permission bits of the folders that are made.
         mode: u32,
     },
+    /// Reads everything below a folder, on its own file system, as an uncompressed tar stream (POSIX pax):
+    /// output frames, then [`Event::Done`] or [`Event::Failed`] (final). After a failure the stream is not a
+    /// whole archive: its end marker is missing.
+    ///
+    /// Names are relative. Files, folders, symbolic and hard links and pipes are in it with modes, numeric
+    /// owners, times, and the extended attributes that programs set; holes are zeros. Sockets, devices,
+    /// whatever is mounted below and what a [`Request::TreeWrite`] has not finished are left out. What changes meanwhile is as long as it was when it was
+    /// opened; what vanishes is left out.
+    TreeRead {
+        /// Which folder.
+        path: GuestPath,
+    },
+    /// Unpacks a tree into a folder, made as needed. An uncompressed tar stream (ustar, pax, GNU) follows as
+    /// input frames until [`crate::frame::Kind::InputEnd`]; then [`Event::Done`] or [`Event::Failed`]
+    /// (final), the latter perhaps before the end of the input, which is skipped then.
+    ///
+    /// An archive is refused as a whole, and nothing has changed then, when it is incomplete or damaged, has
+    /// an absolute name or one with `..`, a device, a kind of entry that is not known, a hard link to
+    /// anything but an earlier file of its own, a symbolic link that leads out (to any path but below `path`
+    /// or in a system folder such as `/usr`), a folder where something else is or the other way round, a name
+    /// below a symbolic link, more than a million entries, or more than `bytes_max`. Owners that a sandbox
+    /// doesn't have become nobody (65534). Of two entries of one name the later counts.
+    TreeWrite {
+        /// Which folder. What the archive says of the folder itself is left.
+        path: GuestPath,
+        /// What it may take at most: content without blocks of zeros, and 512 bytes beside names and
+        /// attributes for each entry.
+        bytes_max: Option<u64>,
+        /// Whether all that is in the folder goes, once the whole archive was good. Otherwise the trees
+        /// become one, and the archive's files take the place of those of their names. Until the last byte
+        /// has come, the folder has both, so the disk needs room for both.
+        clear: bool,
+    },
     /// Connects to a TCP port on the sandbox's own loopback. [`Event::Done`] (final), after which the
     /// connection is that TCP stream's bytes and no frames, or [`Event::Failed`] (final).
     PortDial {

@@ -28,6 +28,8 @@ use crate::failure::{failure, failure_os};
 const JOB_BYTES: usize = 256 << 10;
 /// The bits that chmod(2) sets.
 const MODE_BITS: u32 = 0o7777;
+/// Permission bits of folders that are made because something is to be below.
+pub(crate) const FOLDER_MODE: Mode = Mode::from_bits_truncate(0o755);
 
 /// Makes a folder and those above it that do not exist, each with `mode`. One that exists stays as it is.
 ///
@@ -39,7 +41,7 @@ pub(crate) async fn folder_create(worker: &Worker, path: GuestPath, mode: u32) -
 }
 
 /// Makes a folder, after those above it where they are missing.
-fn folders_make(path: &Path, mode: Mode) -> Result<(), Failure> {
+pub(crate) fn folders_make(path: &Path, mode: Mode) -> Result<(), Failure> {
     // From the folder wanted upwards to the first that can be made, then down again: one call when only
     // the last is missing.
     let mut missing: Vec<&Path> = Vec::new();

@@ -22,14 +22,12 @@ use rustix::{
     io::Errno,
 };
 
-use super::{JOB_BYTES, Worker, folders_make, mode_check};
+use super::{FOLDER_MODE, JOB_BYTES, Worker, folders_make, mode_check};
 use crate::{
     failure::{failure, failure_os},
     wire::{FrameReader, WireError},
 };
 
-/// Permission bits of the folders that are made for a file.
-const FOLDER_MODE: Mode = Mode::from_bits_truncate(0o755);
 /// A file of at most this much is small.
 const SMALL_BYTES: usize = 64 << 10;
 /// As many links one after the other as the kernel follows: path_resolution(7).

@@ -10,4 +10,5 @@ mod files;
 mod limits;
 mod output;
 mod ports;
+mod trees;
 mod wire;

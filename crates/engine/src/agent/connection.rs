@@ -1,5 +1,11 @@
 //! Frames over a socket, as values.
 
+use std::{
+    future::{Future, poll_fn},
+    pin::pin,
+    task::{Context, Poll, ready},
+};
+
 use bytes::{Bytes, BytesMut};
 use protocol::{
     agent::{Event, Failure, Request},
@@ -28,6 +34,13 @@ pub(crate) enum AgentError {
     /// The agent could not do it.
     #[error("{}", .0.message)]
     Failed(Failure),
+}
+
+impl AgentError {
+    /// The error of a frame that has no meaning where it came.
+    pub(super) fn unexpected_frame(kind: Kind) -> Self {
+        Self::Protocol(FrameError::UnknownKind(kind as u8))
+    }
 }
 
 impl From<FrameError> for AgentError {
@@ -79,14 +92,22 @@ impl Connection {
         self.split().1.send(frames).await
     }
 
+    /// The next frame. One that was not waited for is not lost.
+    pub(crate) async fn next(&mut self) -> Result<Incoming, AgentError> {
+        self.split().0.next().await
+    }
+
+    /// The same for readers that are polled.
+    pub(crate) fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Result<Incoming, AgentError>> {
+        self.split().0.poll_next(context)
+    }
+
     /// The next answer where no output can come.
     pub(crate) async fn answer(&mut self) -> Result<Event, AgentError> {
-        match self.split().0.next().await? {
+        match self.next().await? {
             Incoming::Event(Event::Failed(failure)) => Err(AgentError::Failed(failure)),
             Incoming::Event(event) => Ok(event),
-            Incoming::Output(_) | Incoming::ErrorOutput(_) => {
-                Err(FrameError::UnknownKind(Kind::Output as u8).into())
-            }
+            Incoming::Output(_) | Incoming::ErrorOutput(_) => Err(AgentError::unexpected_frame(Kind::Output)),
         }
     }
 }
@@ -110,31 +131,36 @@ pub(crate) struct Receiving<'a> {
 impl Receiving<'_> {
     /// The next frame. One that was not waited for is not lost.
     pub(crate) async fn next(&mut self) -> Result<Incoming, AgentError> {
+        poll_fn(|context| self.poll_next(context)).await
+    }
+
+    fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Result<Incoming, AgentError>> {
         let header = loop {
             if let Some(bytes) = self.received.first_chunk::<HEADER_BYTES>() {
                 break Header::decode(*bytes)?;
             }
-            self.read_more(HEADER_BYTES).await?;
+            ready!(self.poll_read_more(context, HEADER_BYTES))?;
         };
         let whole = HEADER_BYTES + header.payload_bytes;
         while self.received.len() < whole {
-            self.read_more(whole).await?;
+            ready!(self.poll_read_more(context, whole))?;
         }
         let payload = self.received.split_to(whole).freeze().split_off(HEADER_BYTES);
-        match header.kind {
+        Poll::Ready(match header.kind {
             Kind::Message => Ok(Incoming::Event(frame::decode_message(&payload)?)),
             Kind::Output => Ok(Incoming::Output(payload)),
             Kind::ErrorOutput => Ok(Incoming::ErrorOutput(payload)),
-            Kind::Input | Kind::InputEnd => Err(FrameError::UnknownKind(header.kind as u8).into()),
-        }
+            kind @ (Kind::Input | Kind::InputEnd) => Err(AgentError::unexpected_frame(kind)),
+        })
     }
 
-    async fn read_more(&mut self, wanted: usize) -> Result<(), AgentError> {
+    fn poll_read_more(&mut self, context: &mut Context<'_>, wanted: usize) -> Poll<Result<(), AgentError>> {
         self.received.reserve(wanted.saturating_sub(self.received.len()).max(READ_BYTES));
-        if self.socket.read_buf(self.received).await? == 0 {
-            return Err(AgentError::Gone(std::io::ErrorKind::UnexpectedEof.into()));
-        }
-        Ok(())
+        let read = pin!(self.socket.read_buf(self.received)).poll(context);
+        Poll::Ready(match ready!(read)? {
+            0 => Err(AgentError::Gone(std::io::ErrorKind::UnexpectedEof.into())),
+            _ => Ok(()),
+        })
     }
 }
 

@@ -160,6 +160,8 @@ impl State {
             // Whoever has the result does not find the sandbox any more.
             self.task.engine.registry_remove(self.task.record.id);
         }
+        // Whoever has the result may run the next at once.
+        drop(current._running);
         if let Some(reply) = current.reply {
             let _ = reply.send(result);
         }

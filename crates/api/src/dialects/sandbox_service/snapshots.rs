@@ -26,6 +26,7 @@ use crate::{
         (status = 400, description = "The text names the field", body = ErrorBody),
         (status = 404, description = "There is no such sandbox", body = ErrorBody),
         (status = 409, description = "The name is taken, or the sandbox has no files yet", body = ErrorBody),
+        (status = 413, description = "The body is over the limit", body = ErrorBody),
         (status = 503, description = "The storage is full", body = ErrorBody),
     )
 )]
@@ -117,6 +118,7 @@ pub(super) async fn snapshot_delete(
         (status = 201, description = "Made", body = [SandboxBody]),
         (status = 400, description = "The text names the field", body = ErrorBody),
         (status = 404, description = "There is no such sandbox", body = ErrorBody),
+        (status = 413, description = "The body is over the limit", body = ErrorBody),
         (
             status = 429,
             description = "Too many sandboxes",

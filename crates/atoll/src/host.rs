@@ -142,7 +142,5 @@ fn controllers_check(facts: &HostFacts) -> Outcome<()> {
 
 /// Whether a program of the host's administrator is installed.
 pub(crate) fn program_exists(name: &str) -> bool {
-    ["/usr/sbin", "/usr/bin", "/sbin", "/bin"]
-        .iter()
-        .any(|folder| Path::new(folder).join(name).exists())
+    ["/usr/sbin", "/usr/bin", "/sbin", "/bin"].iter().any(|folder| Path::new(folder).join(name).exists())
 }

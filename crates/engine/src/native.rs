@@ -155,8 +155,15 @@ impl Runtime for NativeRuntime {
 
     async fn snapshot_create(&self, sandbox: SandboxId, snapshot: SnapshotId) -> Result<(), RuntimeError> {
         room::room_check(&self.data)?;
-        // Not asked again: whether it was made is not known, and the name is used.
-        Ok(self.launcher().await?.snapshot_create(sandbox, snapshot).await?)
+        let mut attempts = 0;
+        loop {
+            attempts += 1;
+            match self.launcher().await?.snapshot_create(sandbox, snapshot).await {
+                // It may have been made: what is there is of no known moment.
+                Err(CallError::Gone(_)) if attempts < ATTEMPTS => self.snapshot_remove(snapshot).await?,
+                taken => return Ok(taken?),
+            }
+        }
     }
 
     async fn snapshot_restore(

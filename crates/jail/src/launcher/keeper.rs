@@ -7,13 +7,12 @@ use std::{
     io::{IoSlice, IoSliceMut, Read},
     mem::MaybeUninit,
     os::fd::{AsFd, OwnedFd},
-    thread::sleep,
     time::{Duration, Instant},
 };
 
 use protocol::launcher::Failure;
 use rustix::{
-    event::{PollFd, PollFlags, poll},
+    event::{PollFd, PollFlags, Timespec, poll},
     io::Errno,
     net::{
         AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
@@ -23,18 +22,17 @@ use rustix::{
     process::{WaitId, WaitIdOptions, waitid},
 };
 
-use super::{LauncherConfig, serve};
+use super::{LauncherConfig, serve, tell};
 use crate::{
     failure::{Step, StepError},
     sys,
 };
 
 /// A launcher that lives for less than this has failed.
-const SHORT_LIFE: Duration = Duration::from_secs(1);
-/// So many failures in a row, and none is started any more.
-const FAILURES_MAX: u32 = 5;
-/// The pause before the next one, times the number of failures.
-const PAUSE: Duration = Duration::from_millis(100);
+const SHORT_LIFE: Duration = Duration::from_millis(100);
+/// The pause after a first failure; each further one in a row doubles it, up to the longest.
+const PAUSE: Duration = Duration::from_millis(50);
+const PAUSE_MAX: Duration = Duration::from_secs(5);
 /// Larger than any message to the server.
 const MESSAGE_BYTES_MAX: usize = 4096;
 
@@ -96,36 +94,47 @@ pub(crate) fn started_receive(keeper: impl AsFd) -> Result<Started, StepError> {
 /// Keeps a launcher running until the server is gone. Returns the exit status.
 fn keep(config: &LauncherConfig, server: &OwnedFd) -> i32 {
     let mut failures = 0;
-    while failures < FAILURES_MAX {
+    let mut is_first = true;
+    loop {
         let started_at = Instant::now();
-        let pidfd = match launcher_start(config) {
+        match launcher_start(config) {
             Ok((started, pidfd)) => {
                 send(server, &Ok(started.pid), Some(&started.socket));
-                pidfd
+                // Or the launcher would not see that the server is gone.
+                drop(started);
+                let server_gone = ended_await(&[&pidfd, server], None);
+                let _ = waitid(WaitId::PidFd(pidfd.as_fd()), WaitIdOptions::EXITED);
+                if server_gone {
+                    return 0;
+                }
+                tell("it died; starting another one");
             }
-            Err(error) => {
+            Err(error) if is_first => {
                 send(server, &Err(error.into()), None);
                 return 1;
             }
-        };
-        let mut ends = [PollFd::new(&pidfd, PollFlags::IN), PollFd::new(server, PollFlags::IN)];
-        while ends.iter().all(|end| end.revents().is_empty()) {
-            if !matches!(poll(&mut ends, None), Ok(_) | Err(Errno::INTR)) {
-                return 1;
-            }
+            Err(error) => tell(format_args!("another one could not be started: {error}")),
         }
-        // The server sends nothing: what can be read of its end is that it is gone.
-        let server_gone = !ends[1].revents().is_empty();
-        let _ = waitid(WaitId::PidFd(pidfd.as_fd()), WaitIdOptions::EXITED);
-        if server_gone {
+        is_first = false;
+        failures = if started_at.elapsed() < SHORT_LIFE { failures + 1 } else { 0 };
+        if failures > 0
+            && ended_await(&[server], Some(PAUSE_MAX.min(PAUSE * 2_u32.pow(failures.min(10) - 1))))
+        {
             return 0;
         }
-        failures = if started_at.elapsed() < SHORT_LIFE { failures + 1 } else { 1 };
-        super::tell("it died; starting another one");
-        sleep(PAUSE * (failures - 1));
     }
-    super::tell(format_args!("it died {FAILURES_MAX} times in a row; giving up, restart the server"));
-    1
+}
+
+/// Waits until one of these has ended, or the time is over. Returns whether the last one has: that is the server,
+/// which sends nothing, so what can be read of it is its end.
+fn ended_await(fds: &[&OwnedFd], within: Option<Duration>) -> bool {
+    let timeout = within.map(|within| Timespec {
+        tv_sec: i64::try_from(within.as_secs()).unwrap_or(i64::MAX),
+        tv_nsec: i64::from(within.subsec_nanos()),
+    });
+    let mut ends: Vec<PollFd<'_>> = fds.iter().map(|fd| PollFd::new(*fd, PollFlags::IN)).collect();
+    while matches!(poll(&mut ends, timeout.as_ref()), Err(Errno::INTR)) {}
+    ends.last().is_some_and(|end| !end.revents().is_empty())
 }
 
 /// Forks a launcher off and waits until it has set itself up.

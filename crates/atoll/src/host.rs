@@ -88,6 +88,12 @@ pub(crate) fn prepare(options: HostOptions) -> Outcome<Host> {
     for note in &image.notes {
         tracing::debug!(note, "host image");
     }
+    if image.is_outdated {
+        notes.push(
+            "the storage is too full to bring the `host` image up to date; delete sandboxes and start again"
+                .to_owned(),
+        );
+    }
     pool_reserve(&data, &pool);
     let instance =
         instance_claim(data.root().as_path(), &facts.cgroups).during("find a free instance number")?;

@@ -207,6 +207,15 @@ impl Server {
         self.child.wait().expect("it is our child");
     }
 
+    /// The same with other options.
+    ///
+    /// # Panics
+    /// When it does not answer.
+    pub fn start_again_with(&mut self, options: &[&str]) {
+        self.options = options.iter().map(|&option| option.to_owned()).collect();
+        self.start_again();
+    }
+
     /// Starts it anew on the same data directory, after [`Self::stop`] or [`Self::kill`].
     ///
     /// # Panics
@@ -271,20 +280,15 @@ impl Drop for Server {
 /// Starts a server and waits until it answers.
 fn serving(data: &Path, options: &[String]) -> Result<(Child, SocketAddr), String> {
     let mut last = String::new();
+    let sized = options.iter().any(|option| option == "--storage-size");
     for _ in 0..START_ATTEMPTS {
         let address = address_free();
         let log = log_file(data);
         let output = fs::File::options().append(true).create(true).open(&log);
         let output = output.map_err(|error| error.to_string())?;
         let mut child = Command::new(atoll())
-            .args([
-                "serve",
-                "--listen",
-                &address.to_string(),
-                "--storage-size",
-                "8G",
-                "--no-toolchain-install",
-            ])
+            .args(["serve", "--listen", &address.to_string(), "--no-toolchain-install"])
+            .args(if sized { [].as_slice() } else { &["--storage-size", "8G"] })
             .arg("--data-dir")
             .arg(data)
             .arg("--toolchains")

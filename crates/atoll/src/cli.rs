@@ -33,7 +33,7 @@ pub(crate) enum Command {
     /// Run one command or program in a fresh sandbox; no server is needed
     Run(RunOptions),
     /// Say what this host offers, what is missing, and what to do about it
-    Doctor(JsonOption),
+    Doctor(DoctorOptions),
     /// List the sandboxes of a server
     Ps(ServerOptions),
     /// Show what a sandbox's program wrote
@@ -132,6 +132,15 @@ pub(crate) enum ImageOption {
 pub(crate) enum NetOption {
     None,
     Nat,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DoctorOptions {
+    /// The data directory
+    #[arg(long, env = "ATOLL_DATA_DIR", default_value = storage::layout::DataDir::DEFAULT)]
+    pub(crate) data_dir: PathBuf,
+    #[command(flatten)]
+    pub(crate) output: JsonOption,
 }
 
 #[derive(Debug, Args)]

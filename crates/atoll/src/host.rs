@@ -14,7 +14,7 @@ use jail::{
 use storage::{
     host_image::{HostImageOptions, host_image_build},
     layout::{DataDir, DataDirLock, LayoutError},
-    pool::{Pool, PoolOptions, Quota, pool_open},
+    pool::{KernelCalls, Pool, PoolOptions, Quota, pool_open, pool_reserve},
     resolver::resolver_find,
     run_folder::run_folder_mount,
 };
@@ -63,10 +63,14 @@ pub(crate) fn prepare(options: HostOptions) -> Outcome<Host> {
     run_folder_mount(&data).during("prepare the folder of what runs")?;
     let facts = HostFacts::detect().during("look at the host")?;
     controllers_check(&facts)?;
-    let pool_options =
-        PoolOptions { size_bytes: options.storage_bytes, quota_enable: &jail::btrfs_quota_enable };
+    let calls = KernelCalls {
+        quota_enable: &jail::btrfs_quota_enable,
+        loop_grow: &jail::loop_grow,
+        btrfs_grow: &jail::btrfs_grow,
+    };
+    let pool_options = PoolOptions { size_bytes: options.storage_bytes, calls };
     let pool = pool_open(&data, pool_options).during("open the storage")?;
-    let mut notes = Vec::new();
+    let mut notes = pool.notes.clone();
     if let Quota::Off { reason } = &pool.quota {
         notes.push(format!("sandboxes' disks are not limited: {reason}"));
     }
@@ -88,6 +92,13 @@ pub(crate) fn prepare(options: HostOptions) -> Outcome<Host> {
     for note in &image.notes {
         tracing::debug!(note, "host image");
     }
+    if image.is_outdated {
+        notes.push(
+            "the storage is too full to bring the `host` image up to date; delete sandboxes and start again"
+                .to_owned(),
+        );
+    }
+    pool_reserve(&data, &pool);
     let instance =
         instance_claim(data.root().as_path(), &facts.cgroups).during("find a free instance number")?;
     let mut config = LauncherConfig {

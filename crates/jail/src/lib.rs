@@ -27,3 +27,19 @@ pub use failure::StepError;
 pub fn btrfs_quota_enable(folder: std::os::fd::BorrowedFd<'_>) -> std::io::Result<()> {
     Ok(sys::quota_enable(folder)?)
 }
+
+/// Lets the btrfs that a folder lies in have all of its device (btrfs-ioctl(2)).
+///
+/// # Errors
+/// What the kernel says: it needs root and a btrfs that no balance runs on.
+pub fn btrfs_grow(folder: std::os::fd::BorrowedFd<'_>) -> std::io::Result<()> {
+    Ok(sys::btrfs_grow(folder)?)
+}
+
+/// Lets a loop device have all of its file, which has become longer (loop(4)).
+///
+/// # Errors
+/// What the kernel says: it needs root and a loop device.
+pub fn loop_grow(device: std::os::fd::BorrowedFd<'_>) -> std::io::Result<()> {
+    Ok(sys::loop_grow(device)?)
+}

@@ -169,6 +169,7 @@ pub(crate) fn interface_up(name: &str) -> Result<()> {
 mod btrfs {
     pub(super) const SUBVOL_CREATE: libc::Ioctl = 0x5000_940e;
     pub(super) const SNAP_DESTROY: libc::Ioctl = 0x5000_940f;
+    pub(super) const RESIZE: libc::Ioctl = 0x5000_9403;
     pub(super) const SNAP_CREATE_V2: libc::Ioctl = 0x5000_9417;
     pub(super) const SUBVOL_RDONLY: u64 = 2;
     pub(super) const QGROUP_LIMIT: libc::Ioctl = 0x8030_942b;
@@ -248,7 +249,7 @@ fn subvolume_call(folder: BorrowedFd<'_>, name: &str, request: libc::Ioctl) -> R
         return Err(Errno::INVAL);
     }
     args.name[..name.len()].copy_from_slice(name.as_bytes());
-    // SAFETY: both requests read one btrfs_ioctl_vol_args, NUL-terminated, which lives across the call.
+    // SAFETY: these requests read one btrfs_ioctl_vol_args, NUL-terminated, which lives across the call.
     check(unsafe { libc::ioctl(folder.as_raw_fd(), request, &raw const args) }.into())?;
     Ok(())
 }
@@ -300,6 +301,19 @@ pub(crate) fn quota_enable(folder: BorrowedFd<'_>) -> Result<()> {
     let mut args = btrfs::QuotaControlArgs { cmd: btrfs::QUOTA_CTL_ENABLE_SIMPLE_QUOTA, status: 0 };
     // SAFETY: the request reads and writes one btrfs_ioctl_quota_ctl_args, which lives across the call.
     check(unsafe { libc::ioctl(folder.as_raw_fd(), btrfs::QUOTA_CTL, &raw mut args) }.into())?;
+    Ok(())
+}
+
+/// Lets the btrfs that `folder` lies in have all of its device (BTRFS_IOC_RESIZE with "max").
+pub(crate) fn btrfs_grow(folder: BorrowedFd<'_>) -> Result<()> {
+    subvolume_call(folder, "max", btrfs::RESIZE)
+}
+
+/// Lets a loop device have all of its file (loop(4), LOOP_SET_CAPACITY).
+pub(crate) fn loop_grow(device: BorrowedFd<'_>) -> Result<()> {
+    const LOOP_SET_CAPACITY: libc::Ioctl = 0x4c07;
+    // SAFETY: the request takes no argument.
+    check(unsafe { libc::ioctl(device.as_raw_fd(), LOOP_SET_CAPACITY, 0) }.into())?;
     Ok(())
 }
 

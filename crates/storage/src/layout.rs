@@ -64,7 +64,7 @@ pub enum LayoutError {
 ///   lock                held by the server for its whole life
 ///   server/             server 0700: the only folder that the unprivileged server writes
 ///     atoll.db  logs/
-///   storage/            root 0700: the pool; images/ sandboxes/ snapshots/
+///   storage/            root 0700: the pool; images/ sandboxes/ snapshots/, in an image file reserve metadata
 ///   storage.btrfs       the pool's image file, where the folder itself is not on btrfs
 ///   toolchains/         root 0755
 ///   run/                root 0711: one folder per sandbox, with its agent.sock
@@ -134,6 +134,18 @@ impl DataDir {
     #[must_use]
     pub fn storage(&self) -> HostPath {
         self.root.join("storage")
+    }
+
+    /// A file that takes room in the pool until a start needs it.
+    #[must_use]
+    pub fn storage_reserve(&self) -> HostPath {
+        self.storage().join("reserve")
+    }
+
+    /// A file that keeps room for the metadata of a btrfs in an image file.
+    #[must_use]
+    pub fn storage_ballast(&self) -> HostPath {
+        self.storage().join("metadata")
     }
 
     /// The file that holds the pool's file system where one had to be made.

@@ -37,6 +37,25 @@ pub(crate) fn is_loop_of(path: &Path, image: &Path) -> bool {
     Path::new(backing.trim_end_matches('\n')) == image
 }
 
+/// The size of the block device `device`, in bytes.
+pub(crate) fn device_bytes(device: &Path) -> io::Result<u64> {
+    let name = device.file_name().ok_or(io::ErrorKind::InvalidInput)?;
+    let file = Path::new("/sys/class/block").join(name).join("size");
+    let text = fs::read_to_string(file)?;
+    // In sectors of 512 bytes, whatever the device's own are (kernel block/stat).
+    let sectors: u64 = text.trim().parse().map_err(|_| io::ErrorKind::InvalidData)?;
+    Ok(sectors.saturating_mul(512))
+}
+
+/// What the kernel shows of the btrfs at `path`: `/sys/fs/btrfs/<uuid>`, found by the device.
+pub(crate) fn btrfs_facts(path: &Path) -> Option<PathBuf> {
+    let device = device(path).ok()??;
+    let name = device.file_name()?;
+    let file_systems = fs::read_dir("/sys/fs/btrfs").ok()?;
+    let mut folders = file_systems.filter_map(Result::ok).map(|entry| entry.path());
+    folders.find(|folder| folder.join("devices").join(name).exists())
+}
+
 fn mount_id(path: &Path) -> io::Result<u64> {
     Ok(statx(CWD, path, AtFlags::empty(), StatxFlags::MNT_ID)?.stx_mnt_id)
 }

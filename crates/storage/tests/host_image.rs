@@ -15,7 +15,7 @@ use storage::{
     environment::environment_base,
     host_image::{HOST_NAME, HostImage, HostImageOptions, host_image_build, host_image_retired_remove},
     layout::DataDir,
-    pool::{POOL_BYTES_MIN, Pool, PoolOptions, pool_close, pool_open},
+    pool::{KernelCalls, POOL_BYTES_MIN, Pool, PoolOptions, pool_close, pool_open},
     resolver::{Resolver, resolver_find},
 };
 
@@ -35,7 +35,9 @@ impl Opened {
         let temp = tempfile::tempdir().unwrap();
         let data = DataDir::new(HostPath::new(temp.path())).unwrap();
         data.create(0, 0).unwrap();
-        let options = PoolOptions { size_bytes: Some(POOL_BYTES_MIN), quota_enable: &|_| Ok(()) };
+        let calls =
+            KernelCalls { quota_enable: &|_| Ok(()), loop_grow: &|_| Ok(()), btrfs_grow: &|_| Ok(()) };
+        let options = PoolOptions { size_bytes: Some(POOL_BYTES_MIN), calls };
         let pool = pool_open(&data, options).unwrap();
         Self { data, pool, _temp: temp }
     }

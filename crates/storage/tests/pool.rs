@@ -14,8 +14,8 @@ use protocol::HostPath;
 use storage::{
     layout::DataDir,
     pool::{
-        POOL_BYTES_MIN, PlainReason, Pool, PoolError, PoolKind, PoolOptions, Quota, pool_close, pool_open,
-        pool_space,
+        KernelCalls, POOL_BYTES_MIN, PlainReason, Pool, PoolError, PoolKind, PoolOptions, Quota, pool_close,
+        pool_open, pool_reserve, pool_space,
     },
 };
 
@@ -28,8 +28,24 @@ fn quota_enable(fd: BorrowedFd<'_>) -> io::Result<()> {
     if status.success() { Ok(()) } else { Err(io::Error::other("the ioctl failed")) }
 }
 
+fn loop_grow(fd: BorrowedFd<'_>) -> io::Result<()> {
+    let device = fs::read_link(format!("/proc/self/fd/{}", fd.as_raw_fd()))?;
+    let status = Command::new("losetup").arg("--set-capacity").arg(device).status()?;
+    if status.success() { Ok(()) } else { Err(io::Error::other("losetup failed")) }
+}
+
+fn btrfs_grow(fd: BorrowedFd<'_>) -> io::Result<()> {
+    let folder = fs::read_link(format!("/proc/self/fd/{}", fd.as_raw_fd()))?;
+    let mut resize = Command::new("btrfs");
+    let resize = resize.args(["filesystem", "resize", "max"]).arg(folder).stdout(Stdio::null());
+    if resize.status()?.success() { Ok(()) } else { Err(io::Error::other("btrfs failed")) }
+}
+
+const CALLS: KernelCalls<'static> =
+    KernelCalls { quota_enable: &quota_enable, loop_grow: &loop_grow, btrfs_grow: &btrfs_grow };
+
 fn options(size_bytes: Option<u64>) -> PoolOptions<'static> {
-    PoolOptions { size_bytes, quota_enable: &quota_enable }
+    PoolOptions { size_bytes, calls: CALLS }
 }
 
 fn run(program: &str, args: &[&str]) {
@@ -163,7 +179,10 @@ fn without_quotas_the_pool_says_so() {
     let temp = tempfile::tempdir().unwrap();
     let data = data_dir(temp.path());
     let refuse = |_: BorrowedFd<'_>| Err(io::Error::from_raw_os_error(22));
-    let pool_options = PoolOptions { size_bytes: Some(POOL_BYTES_MIN), quota_enable: &refuse };
+    let pool_options = PoolOptions {
+        size_bytes: Some(POOL_BYTES_MIN),
+        calls: KernelCalls { quota_enable: &refuse, ..CALLS },
+    };
     let pool = Opened(pool_open(&data, pool_options).unwrap());
     assert!(!pool.0.quota.holds());
     let Quota::Off { reason } = &pool.0.quota else { panic!("{:?}", pool.0.quota) };
@@ -177,4 +196,108 @@ fn sizes_below_the_least_are_refused() {
     let error = pool_open(&data, options(Some(POOL_BYTES_MIN - 1))).unwrap_err();
     assert!(matches!(error, PoolError::TooSmall { .. }), "{error}");
     assert!(!data.storage_image().as_path().exists());
+}
+
+#[test]
+fn an_image_file_grows_and_never_shrinks() {
+    let temp = tempfile::tempdir().unwrap();
+    let data = data_dir(temp.path());
+    let pool = open(&data);
+    let kept = data.sandboxes().join("kept");
+    fs::write(kept.as_path(), "content").unwrap();
+    let total = |asked: Option<u64>| {
+        let pool = pool_open(&data, options(asked)).unwrap();
+        (pool.space().unwrap().total_bytes, pool.notes)
+    };
+
+    // Mounted, as an earlier server leaves it.
+    assert_eq!(total(Some(2 * POOL_BYTES_MIN)), (2 * POOL_BYTES_MIN, Vec::new()));
+    // A start that was cut off after the first step is gone on with, also without a size.
+    let image = fs::OpenOptions::new().write(true).open(data.storage_image().as_path()).unwrap();
+    image.set_len(3 * POOL_BYTES_MIN).unwrap();
+    assert_eq!(total(None), (3 * POOL_BYTES_MIN, Vec::new()));
+    // Cut off after the second, and mounted anew.
+    image.set_len(4 * POOL_BYTES_MIN).unwrap();
+    pool_close(&pool.0).unwrap();
+    assert_eq!(total(Some(4 * POOL_BYTES_MIN)), (4 * POOL_BYTES_MIN, Vec::new()));
+
+    let (bytes, notes) = total(Some(POOL_BYTES_MIN));
+    assert_eq!(bytes, 4 * POOL_BYTES_MIN);
+    assert!(notes[0].contains("does not shrink"), "{notes:?}");
+    assert_eq!(fs::read_to_string(kept.as_path()).unwrap(), "content");
+}
+
+#[test]
+fn an_image_file_that_cannot_grow_is_used_as_it_is() {
+    let temp = tempfile::tempdir().unwrap();
+    let data = data_dir(temp.path());
+    let pool = open(&data);
+    let refuse = |_: BorrowedFd<'_>| Err(io::Error::from_raw_os_error(16));
+    let calls = KernelCalls { btrfs_grow: &refuse, ..CALLS };
+    let pool_options = PoolOptions { size_bytes: Some(2 * POOL_BYTES_MIN), calls };
+    let again = pool_open(&data, pool_options).unwrap();
+    assert_eq!(again.space().unwrap().total_bytes, POOL_BYTES_MIN);
+    assert!(again.notes[0].contains("the next start tries again"), "{:?}", again.notes);
+    drop(pool);
+}
+
+/// Bytes in chunks for metadata.
+fn metadata_bytes(storage: &Path) -> u64 {
+    let output = Command::new("btrfs").args(["filesystem", "df", "--raw"]).arg(storage).output().unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    let line = text.lines().find(|line| line.starts_with("Metadata")).unwrap();
+    let (_, total) = line.split_once("total=").unwrap();
+    total.split(',').next().unwrap().parse().unwrap()
+}
+
+#[test]
+fn room_for_metadata_stays_however_much_data_is_written() {
+    let temp = tempfile::tempdir().unwrap();
+    let data = data_dir(temp.path());
+    let pool = open(&data);
+    let storage = data.storage();
+    assert!(metadata_bytes(storage.as_path()) >= 64 << 20);
+    pool_close(&pool.0).unwrap();
+    // What is mounted anew loses chunks in which nothing is.
+    let pool = open(&data);
+    let file = fs::File::create(data.sandboxes().join("big").as_path()).unwrap();
+    let piece = 4 << 20;
+    let full = (0..)
+        .map(|index| rustix::fs::fallocate(&file, rustix::fs::FallocateFlags::empty(), index * piece, piece));
+    assert!(full.take(512).any(|written| written.is_err()));
+    rustix::fs::syncfs(&file).unwrap();
+    assert!(metadata_bytes(storage.as_path()) >= 64 << 20);
+    for number in 0..1000 {
+        fs::write(data.sandboxes().join(number.to_string()).as_path(), "small").unwrap();
+    }
+    let snapshots = data.snapshots().join("one").to_string();
+    run("btrfs", &["subvolume", "create", &snapshots]);
+    drop(pool);
+}
+
+#[test]
+fn a_full_pool_gives_up_its_reserve_for_a_start() {
+    let temp = tempfile::tempdir().unwrap();
+    let data = data_dir(temp.path());
+    let pool = open(&data);
+    pool_reserve(&data, &pool.0);
+    let reserve = data.storage_reserve();
+    assert_eq!(fs::metadata(reserve.as_path()).unwrap().len(), 64 << 20);
+    // Room is left: it stays.
+    pool_open(&data, options(None)).unwrap();
+    assert!(reserve.as_path().exists());
+    let big = data.sandboxes().join("big");
+    let file = fs::File::create(big.as_path()).unwrap();
+    let piece = 4 << 20;
+    for index in 0..512 {
+        if rustix::fs::fallocate(&file, rustix::fs::FallocateFlags::empty(), index * piece, piece).is_err() {
+            break;
+        }
+    }
+    drop(file);
+    pool_open(&data, options(None)).unwrap();
+    assert!(!reserve.as_path().exists());
+    fs::write(data.images().join("needed").as_path(), vec![1; 32 << 20]).unwrap();
+    fs::remove_file(big.as_path()).unwrap();
+    pool_reserve(&data, &pool.0);
 }

@@ -10,19 +10,21 @@ use crate::runtime::RuntimeError;
 /// How long a launch waits for room in the storage, and how often it looks.
 const PATIENCE: Duration = Duration::from_secs(15);
 const POLL: Duration = Duration::from_millis(100);
-/// A launch never needs more than this part of the storage to be free, whatever its sandbox may write.
-const SHARE: u64 = 16;
 /// What is left for bookkeeping: below it nothing new is begun.
 const FLOOR_BYTES: u64 = 32 << 20;
 
 /// Waits until the storage has room for what a sandbox may write. Quotas together may be more than it holds; this
 /// keeps one after another from filling it. What a removed sandbox held comes back only after a while (btrfs frees
 /// it in the background), which is what is waited for.
+///
+/// Nothing is set aside: launches at the same moment see the same room. It keeps most from starting in vain; the
+/// quota of each is what bounds it. The kernel counts for every kind of pool: free is what may still be written by
+/// others than root, and nothing where a btrfs has no room for metadata.
 pub(super) async fn room_await(data: &DataDir, disk_bytes: u64) -> Result<(), RuntimeError> {
     let give_up = Instant::now() + PATIENCE;
     loop {
         let Ok(space) = pool_space(data) else { return Ok(()) };
-        let needed = disk_bytes.min(space.total_bytes / SHARE);
+        let needed = space.floor_bytes(disk_bytes);
         if space.free_bytes >= needed {
             return Ok(());
         }

@@ -55,6 +55,8 @@ pub struct HostImage {
     pub files: u64,
     /// What the files hold together.
     pub size_bytes: u64,
+    /// Whether it is out of date: there was no room for a new one.
+    pub is_outdated: bool,
     /// What was left out, and why. For the log.
     pub notes: Vec<String>,
 }
@@ -88,19 +90,34 @@ pub enum HostImageError {
     },
 }
 
+impl HostImageError {
+    fn is_full(&self) -> bool {
+        matches!(self, Self::Io { source, .. } if source.kind() == io::ErrorKind::StorageFull)
+    }
+}
+
 /// Brings the image of `data` up to date. Needs root, an open pool and the data directory's lock.
 ///
 /// A new image takes the place of the old one in one step. Sandboxes that run keep the old one: it is set
-/// aside, not removed (see [`host_image_retired_remove`]).
+/// aside, not removed (see [`host_image_retired_remove`]). Where there is no room for a new one, the old one stays if
+/// it was written since the machine started.
 ///
 /// # Errors
 /// [`HostImageError`]; the image that was in place stays then.
 pub fn host_image_build(data: &DataDir, options: &HostImageOptions) -> Result<HostImage, HostImageError> {
     let (plan, notes) = skeleton_plan(Path::new("/"), options)?;
     let rootfs = data.image_rootfs(&ImageName::Host);
-    let rebuilt = place(&plan, &data.image_folder(&ImageName::Host), &rootfs)?;
+    let folder = data.image_folder(&ImageName::Host);
+    let (rebuilt, is_outdated) = match place(&plan, &folder, &rootfs) {
+        // Sandboxes that run may have filled the pool. Without a server nobody can delete them.
+        Err(error) if error.is_full() && is_whole(&folder, &rootfs)? => {
+            remove_all(folder.join(NEW).as_path())?;
+            (false, true)
+        }
+        placed => (placed?, false),
+    };
     let (files, size_bytes) = size(&plan);
-    Ok(HostImage { rootfs, rebuilt, files, size_bytes, notes })
+    Ok(HostImage { rootfs, rebuilt, files, size_bytes, is_outdated, notes })
 }
 
 /// Removes the images that [`host_image_build`] set aside, and says how many. Only for when no sandbox runs
@@ -122,21 +139,26 @@ pub fn host_image_retired_remove(data: &DataDir) -> Result<usize, HostImageError
     Ok(removed)
 }
 
+/// Says which image is in place, and since which boot.
+const STAMP: &str = "fingerprint";
+/// The name of an image that is being written.
+const NEW: &str = "rootfs.new";
 /// How the names of images begin that were set aside.
 const RETIRED: &str = "retired-";
 
 /// Writes the plan and swaps it in, unless it is there already.
 fn place(plan: &Plan, folder: &HostPath, rootfs: &HostPath) -> Result<bool, HostImageError> {
     let rootfs = rootfs.as_path();
-    let stamp_file = folder.join("fingerprint");
+    let stamp_file = folder.join(STAMP);
     let stamp_file = stamp_file.as_path();
-    let fingerprint = plan.fingerprint(&boot_id()?);
+    let boot = boot_id()?;
+    let fingerprint = format!("{} {boot}", plan.fingerprint(&boot));
     let is_there = fs::symlink_metadata(rootfs).is_ok();
     if is_there && fs::read_to_string(stamp_file).is_ok_and(|stamp| stamp == fingerprint) {
         return Ok(false);
     }
     fs::create_dir_all(folder.as_path()).map_err(failed("create", folder.as_path()))?;
-    let new = folder.join("rootfs.new");
+    let new = folder.join(NEW);
     let new = new.as_path();
     remove_all(new)?;
     plan_write(plan, new)?;
@@ -154,6 +176,12 @@ fn place(plan: &Plan, folder: &HostPath, rootfs: &HostPath) -> Result<bool, Host
     }
     fs::write(stamp_file, fingerprint).map_err(failed("write", stamp_file))?;
     Ok(true)
+}
+
+/// Whether there is an image that no power cut may have left half written.
+fn is_whole(folder: &HostPath, rootfs: &HostPath) -> Result<bool, HostImageError> {
+    let stamp = fs::read_to_string(folder.join(STAMP)).unwrap_or_default();
+    Ok(fs::symlink_metadata(rootfs).is_ok() && stamp.ends_with(&boot_id()?))
 }
 
 /// Names this boot of the machine. It is part of the fingerprint, so that an image is never trusted that a

@@ -3,8 +3,12 @@
 //! It finds or makes the file system and says what it can do. It must not know subvolumes, qgroups and their
 //! ioctls (those are the launcher's), nor what the folders hold.
 
+mod growth;
 mod image;
+mod metadata;
 mod quota;
+mod reserve;
+mod survey;
 
 use std::{
     fs::{self, Permissions},
@@ -15,7 +19,10 @@ use std::{
 
 use protocol::HostPath;
 
-pub use self::quota::Quota;
+pub use self::{
+    quota::Quota,
+    survey::{PoolPlan, PoolSurvey, pool_survey},
+};
 pub use crate::host_command::HostCommandError;
 use crate::{layout::DataDir, mounted};
 
@@ -24,19 +31,31 @@ pub const POOL_BYTES_MIN: u64 = 1 << 30;
 /// The most that an image file gets where the operator asks for no size.
 const POOL_BYTES_DEFAULT_MAX: u64 = 100 << 30;
 
-/// Turns simple quotas on for the btrfs that the descriptor lies on: `BTRFS_IOC_QUOTA_CTL` with
-/// `BTRFS_QUOTA_CTL_ENABLE_SIMPLE_QUOTA` (`linux/btrfs.h`, Linux 6.7). An argument, because raw system calls
-/// live in one place, and btrfs-progs before 6.7 (Debian 12 has 6.2) cannot do it.
-pub type QuotaEnable = dyn Fn(BorrowedFd<'_>) -> io::Result<()>;
+/// A request to the kernel about the file that the descriptor is of.
+pub type KernelCall<'a> = dyn Fn(BorrowedFd<'_>) -> io::Result<()> + 'a;
+
+/// Requests that the pool needs. Arguments, because raw system calls live in one place, and btrfs-progs before
+/// 6.7 (Debian 12 has 6.2) cannot do the first. They are only made of a file system that Atoll itself made.
+#[derive(Clone, Copy)]
+pub struct KernelCalls<'a> {
+    /// Turns simple quotas on for the btrfs that a folder lies on: `BTRFS_IOC_QUOTA_CTL` with
+    /// `BTRFS_QUOTA_CTL_ENABLE_SIMPLE_QUOTA` (`linux/btrfs.h`, Linux 6.7).
+    pub quota_enable: &'a KernelCall<'a>,
+    /// Lets a loop device have all of its file: `LOOP_SET_CAPACITY` (loop(4)).
+    pub loop_grow: &'a KernelCall<'a>,
+    /// Lets the btrfs that a folder lies on have all of its device: `BTRFS_IOC_RESIZE` with `max`.
+    pub btrfs_grow: &'a KernelCall<'a>,
+}
 
 /// What the operator and the caller decide about the pool.
 #[derive(Clone, Copy)]
 pub struct PoolOptions<'a> {
-    /// The size of a new image file. By default half of the free space, at least [`POOL_BYTES_MIN`] and at
-    /// most 100 GiB. The file is sparse: it takes what is written. An existing file keeps its size.
+    /// The size of the image file. A new one has by default half of the free space, at least
+    /// [`POOL_BYTES_MIN`] and at most 100 GiB. One that is smaller grows; one that is larger stays. The file is
+    /// sparse: it takes what is written.
     pub size_bytes: Option<u64>,
-    /// How to turn simple quotas on. Only called for a file system that Atoll itself made.
-    pub quota_enable: &'a QuotaEnable,
+    /// How to ask the kernel.
+    pub calls: KernelCalls<'a>,
 }
 
 /// What the pool lies on.
@@ -84,6 +103,8 @@ pub struct Pool {
     pub path: HostPath,
     /// Whether a limit set on a layer is held.
     pub quota: Quota,
+    /// What is not as the operator wants it, each with what to do.
+    pub notes: Vec<String>,
 }
 
 /// How much room a pool has.
@@ -93,6 +114,17 @@ pub struct PoolSpace {
     pub total_bytes: u64,
     /// What can still be written.
     pub free_bytes: u64,
+}
+
+/// A launch never needs more than this part of the pool to be free, whatever its sandbox may write.
+const FLOOR_SHARE: u64 = 16;
+
+impl PoolSpace {
+    /// What has to be free for a launch of a sandbox that may write so much.
+    #[must_use]
+    pub fn floor_bytes(&self, disk_bytes: u64) -> u64 {
+        disk_bytes.min(self.total_bytes / FLOOR_SHARE)
+    }
 }
 
 /// Why there is no pool.
@@ -178,47 +210,75 @@ pub fn pool_space(data: &DataDir) -> io::Result<PoolSpace> {
 /// [`PoolError`]. That btrfs cannot be had is none: the pool is [`PoolKind::Plain`] then and says why.
 pub fn pool_open(data: &DataDir, options: PoolOptions<'_>) -> Result<Pool, PoolError> {
     let path = data.storage();
-    let (kind, quota) = file_system_open(data, &path, options)?;
+    let kind = file_system_open(data, &path, options)?;
+    let mut notes = Vec::new();
+    let quota = match &kind {
+        PoolKind::BtrfsImage => {
+            notes.extend(growth::size_ensured(data, options));
+            reserve::give_up_if_full(data);
+            notes.extend(metadata::room_ensured(data));
+            quota::simple_ensured(path.as_path(), options.calls.quota_enable)
+        }
+        PoolKind::BtrfsNative => quota::state(path.as_path()),
+        PoolKind::Plain(_) => quota::plain(),
+    };
     // The root of a new file system comes with a mode of its own.
     folder_private(path.as_path())?;
     for folder in [data.images(), data.sandboxes(), data.snapshots()] {
         folder_private(folder.as_path())?;
     }
-    Ok(Pool { kind, path, quota })
+    Ok(Pool { kind, path, quota, notes })
+}
+
+/// Sets room aside that the next start has if sandboxes fill the pool. For when the start has written what it
+/// needs.
+pub fn pool_reserve(data: &DataDir, pool: &Pool) {
+    if pool.kind == PoolKind::BtrfsImage {
+        reserve::set_aside(data);
+    }
 }
 
 fn file_system_open(
     data: &DataDir,
     path: &HostPath,
     options: PoolOptions<'_>,
-) -> Result<(PoolKind, Quota), PoolError> {
+) -> Result<PoolKind, PoolError> {
+    match kind_found(data, path)? {
+        Found::Open(kind) => Ok(kind),
+        Found::Image => Ok(match image::attach(data, options.size_bytes, image::MKFS)? {
+            None => PoolKind::BtrfsImage,
+            Some(reason) => PoolKind::Plain(reason),
+        }),
+    }
+}
+
+/// What is there without anything being done.
+enum Found {
+    /// The pool, as it is.
+    Open(PoolKind),
+    /// An image file is to be mounted, or made.
+    Image,
+}
+
+fn kind_found(data: &DataDir, path: &HostPath) -> Result<Found, PoolError> {
     let is_btrfs = mounted::is_btrfs(path.as_path()).map_err(failed("examine", path.as_path()))?;
     let is_mount = mounted::is_mount(path.as_path(), data.root().as_path())
         .map_err(failed("examine", path.as_path()))?;
     if is_btrfs && is_mount {
-        if mounted::is_loop_of(path.as_path(), data.storage_image().as_path()) {
-            return Ok((PoolKind::BtrfsImage, quota::simple_ensured(path.as_path(), options.quota_enable)));
-        }
-        return Ok((PoolKind::BtrfsNative, quota::state(path.as_path())));
+        let is_image = mounted::is_loop_of(path.as_path(), data.storage_image().as_path());
+        return Ok(Found::Open(if is_image { PoolKind::BtrfsImage } else { PoolKind::BtrfsNative }));
     }
     if !data.storage_image().as_path().exists() {
         let in_use = !is_empty(data.sandboxes().as_path())? || !is_empty(data.snapshots().as_path())?;
-        let quota = quota::state(path.as_path());
-        if is_btrfs && (quota.holds() || in_use) {
-            return Ok((PoolKind::BtrfsNative, quota));
+        if is_btrfs && (in_use || quota::state(path.as_path()).holds()) {
+            return Ok(Found::Open(PoolKind::BtrfsNative));
         }
         if in_use {
-            return Ok(plain(PlainReason::InUse { path: path.as_path().to_owned() }));
+            let reason = PlainReason::InUse { path: path.as_path().to_owned() };
+            return Ok(Found::Open(PoolKind::Plain(reason)));
         }
     }
-    match image::attach(data, options.size_bytes, image::MKFS)? {
-        None => Ok((PoolKind::BtrfsImage, quota::simple_ensured(path.as_path(), options.quota_enable))),
-        Some(reason) => Ok(plain(reason)),
-    }
-}
-
-fn plain(reason: PlainReason) -> (PoolKind, Quota) {
-    (PoolKind::Plain(reason), Quota::Off { reason: "a plain folder has none".to_owned() })
+    Ok(Found::Image)
 }
 
 fn is_empty(folder: &Path) -> Result<bool, PoolError> {

@@ -9,7 +9,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::QuotaEnable;
+use super::KernelCall;
 use crate::mounted;
 
 /// Whether a limit that is set on a layer is held.
@@ -34,6 +34,11 @@ impl Quota {
     }
 }
 
+/// Those of a plain folder.
+pub(super) fn plain() -> Quota {
+    Quota::Off { reason: "a plain folder has none".to_owned() }
+}
+
 /// What the kernel says about the btrfs at `path`.
 pub(super) fn state(path: &Path) -> Quota {
     let Some(folder) = qgroups_folder(path) else {
@@ -45,7 +50,7 @@ pub(super) fn state(path: &Path) -> Quota {
 }
 
 /// Turns simple quotas on where none are, and says what is then.
-pub(super) fn simple_ensured(path: &Path, enable: &QuotaEnable) -> Quota {
+pub(super) fn simple_ensured(path: &Path, enable: &KernelCall<'_>) -> Quota {
     let before = state(path);
     if before.holds() {
         return before;
@@ -60,13 +65,9 @@ fn reason_of(error: &io::Error) -> String {
     format!("simple quotas cannot be turned on, they need Linux 6.7: {error}")
 }
 
-/// The folder exists once quotas were turned on. Its UUID is found by the device.
+/// The folder exists once quotas were turned on.
 fn qgroups_folder(path: &Path) -> Option<PathBuf> {
-    let device = mounted::device(path).ok()??;
-    let name = device.file_name()?;
-    let file_systems = fs::read_dir("/sys/fs/btrfs").ok()?;
-    let mut folders = file_systems.filter_map(Result::ok).map(|entry| entry.path());
-    let folder = folders.find(|folder| folder.join("devices").join(name).exists())?.join("qgroups");
+    let folder = mounted::btrfs_facts(path)?.join("qgroups");
     folder.exists().then_some(folder)
 }
 

@@ -1,5 +1,7 @@
 //! `atoll doctor`: what this host offers, what is missing, what to do about it. Changes nothing.
 
+mod pool;
+
 use std::{fs, path::Path, process::ExitCode};
 
 use jail::host::{CgroupVersion, HostFacts};
@@ -10,7 +12,12 @@ use storage::{
     toolchains::{ToolchainState, toolchain_list, toolchain_probe},
 };
 
-use crate::{cli::JsonOption, failure::Outcome, host::program_exists, terminal::print};
+use crate::{
+    cli::DoctorOptions,
+    failure::{During, Outcome},
+    host::program_exists,
+    terminal::print,
+};
 
 /// How much a finding matters.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -69,7 +76,8 @@ impl Finding {
     }
 }
 
-pub(crate) fn doctor(options: &JsonOption) -> Outcome<ExitCode> {
+pub(crate) fn doctor(options: &DoctorOptions) -> Outcome<ExitCode> {
+    let data = DataDir::new(HostPath::new(&options.data_dir)).during("use the data directory")?;
     let findings: Vec<Finding> = [
         user(),
         kernel(),
@@ -78,15 +86,15 @@ pub(crate) fn doctor(options: &JsonOption) -> Outcome<ExitCode> {
         user_namespaces(),
         seccomp(),
         landlock(),
-        storage(),
         network(),
         names(),
     ]
     .into_iter()
-    .chain(toolchains())
+    .chain(pool::findings(&data))
+    .chain(toolchains(&data))
     .collect();
     let worst_is_bad = findings.iter().any(|finding| finding.grade == Grade::Bad);
-    if options.json {
+    if options.output.json {
         let list: Vec<_> = findings.iter().map(Finding::json).collect();
         print(&format!("{}\n", serde_json::Value::from(list)))?;
     } else {
@@ -207,36 +215,6 @@ fn landlock() -> Finding {
     }
 }
 
-fn storage() -> Finding {
-    let btrfs = fs::read_to_string("/proc/filesystems").unwrap_or_default().contains("btrfs");
-    let costs = "without it there are no disk quotas, and snapshots are copies";
-    match (btrfs, program_exists("mkfs.btrfs"), Path::new("/dev/loop-control").exists()) {
-        // 6.7: simple quotas, the kind that costs nothing while nobody asks.
-        (true, true, true) if kernel_version().1 >= (6, 7) => {
-            Finding::good("storage", "btrfs: disk quotas, snapshots in constant time")
-        }
-        (true, true, true) => Finding::grade(
-            "storage",
-            Grade::Limited,
-            "btrfs, but this kernel has no simple quotas: sandboxes' disks are not limited",
-            "Linux 6.7 or later (Debian 12 has one in backports)",
-        ),
-        (false, ..) => Finding::grade(
-            "storage",
-            Grade::Limited,
-            format!("the kernel lists no btrfs; {costs}"),
-            "modprobe btrfs",
-        ),
-        (_, false, _) => Finding::grade(
-            "storage",
-            Grade::Limited,
-            format!("mkfs.btrfs is not installed; {costs}"),
-            "apt-get install btrfs-progs",
-        ),
-        _ => Finding::grade("storage", Grade::Limited, format!("no loop devices; {costs}"), "modprobe loop"),
-    }
-}
-
 fn network() -> Finding {
     if program_exists("nft") {
         Finding::good("network", "nftables: sandboxes can have a network (nat)")
@@ -261,9 +239,8 @@ fn names() -> Finding {
     }
 }
 
-fn toolchains() -> Vec<Finding> {
-    let installed = DataDir::new(HostPath::new(DataDir::DEFAULT)).map(|data| toolchain_list(&data));
-    let pinned = installed.unwrap_or_default().into_iter().map(|toolchain| {
+fn toolchains(data: &DataDir) -> Vec<Finding> {
+    let pinned = toolchain_list(data).into_iter().map(|toolchain| {
         let subject = toolchain.name.as_str();
         match toolchain.state {
             ToolchainState::Installed(folder) => {

@@ -25,7 +25,9 @@ fn another_launcher_takes_over_when_one_dies() {
 
 #[test]
 fn a_program_goes_on_when_its_server_is_killed_and_the_next_one_listens() {
-    let mut server = Server::start();
+    // A second address that stays the same: what is left of a killed server must not hold it.
+    let fixed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+    let mut server = Server::start_with(&["--listen", &fixed]);
     let code = "n=0; while :; do echo tick $((n++)); sleep 0.05; done";
     let id = server.create(&json!({"runtime": "bash", "code": code, "mode": "persistent"}));
     assert!(server.run(&id).is_running);

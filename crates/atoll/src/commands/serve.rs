@@ -42,7 +42,8 @@ pub(crate) fn serve(options: ServeOptions) -> Outcome<ExitCode> {
     }
     let mut settings = options.settings()?;
     let api = options.api_settings(hosts(&options, &addresses))?;
-    let listeners = addresses.iter().map(listen).collect::<Outcome<Vec<_>>>()?;
+    // Bound for a moment only, to fail before anything is set up: the launcher must not hold them, too.
+    addresses.iter().try_for_each(|address| listen(address).map(drop))?;
     let server_uid = options.user_id.unwrap_or(SERVER_UID);
     let mut host = host::prepare(HostOptions {
         data: data.clone(),
@@ -58,6 +59,7 @@ pub(crate) fn serve(options: ServeOptions) -> Outcome<ExitCode> {
     }
     settings.environment = environment_base(&data);
     settings.boot = boot_name();
+    let listeners = addresses.iter().map(listen).collect::<Outcome<Vec<_>>>()?;
     jail::privileges::drop_to(server_uid, server_uid).during("give up root")?;
 
     let runtime =

@@ -48,11 +48,21 @@ impl LiveSandbox {
         Ok(Self { socket: server.agent_socket(&id), id })
     }
 
+    /// Its id.
+    pub(crate) fn id(&self) -> &str {
+        &self.id
+    }
+
     /// Runs `/bin/true` and returns the time from connecting to the report of its end.
     pub(crate) fn time(&self) -> Outcome<Duration> {
+        self.run(&["/bin/true"])
+    }
+
+    /// Runs a command, which must succeed, and returns the time from connecting to the report of its end.
+    pub(crate) fn run(&self, argv: &[&str]) -> Outcome<Duration> {
         let spec = ExecSpec {
             id: ExecId::random(),
-            argv: vec!["/bin/true".to_owned()],
+            argv: argv.iter().map(|&word| word.to_owned()).collect(),
             env: vec![("PATH".to_owned(), "/usr/bin".to_owned())],
             cwd: GuestPath::absolute("/").during("name the working folder")?,
             uid: 0,
@@ -68,8 +78,10 @@ impl LiveSandbox {
         stream.write_all(&frame).during("send to the sandbox's agent")?;
         loop {
             match event(&mut stream).during("read from the sandbox's agent")? {
-                Event::ExecStarted { .. } => {}
-                Event::ExecEnded(end) if end.status == ExitStatus::Exited(0) => return Ok(start.elapsed()),
+                Some(Event::ExecStarted { .. }) | None => {}
+                Some(Event::ExecEnded(end)) if end.status == ExitStatus::Exited(0) => {
+                    return Ok(start.elapsed());
+                }
                 other => return Err(Failure::new("run a command in a live sandbox", format!("{other:?}"))),
             }
         }
@@ -81,14 +93,16 @@ impl LiveSandbox {
     }
 }
 
-fn event(stream: &mut UnixStream) -> io::Result<Event> {
+/// The next event; none for a piece of output.
+fn event(stream: &mut UnixStream) -> io::Result<Option<Event>> {
     let mut header = [0; HEADER_BYTES];
     stream.read_exact(&mut header)?;
     let header = Header::decode(header).map_err(io::Error::other)?;
     let mut payload = vec![0; header.payload_bytes];
     stream.read_exact(&mut payload)?;
     match header.kind {
-        Kind::Message => frame::decode_message(&payload).map_err(io::Error::other),
+        Kind::Message => frame::decode_message(&payload).map(Some).map_err(io::Error::other),
+        Kind::Output | Kind::ErrorOutput => Ok(None),
         kind => Err(io::Error::other(format!("unexpected frame {kind:?}"))),
     }
 }

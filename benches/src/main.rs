@@ -14,6 +14,7 @@ mod rounds;
 mod runc;
 mod samples;
 mod server;
+mod snapshots;
 
 use std::{error::Error, fs, path::PathBuf, process::ExitCode};
 
@@ -76,6 +77,11 @@ fn bench(options: &Cli) -> Outcome<()> {
         let server = Server::start(&options.binary, &options.toolchains, "warn")?;
         rounds::measure(&server, effort)?
     };
+    let snapshots = {
+        let mut server = Server::start(&options.binary, &options.toolchains, "warn")?;
+        let effort = snapshots::Effort { snapshots: options.rounds * 5, forks: options.rounds.div_ceil(2) };
+        snapshots::measure(&mut server, effort)?
+    };
     let inside = {
         // A server of its own: writing the log takes time too.
         let server =
@@ -83,7 +89,7 @@ fn bench(options: &Cli) -> Outcome<()> {
         rounds::break_down(&server, options.launches.max(1))?
     };
     machine.finish();
-    let report = Report::new(machine, &times, inside);
+    let report = Report::new(machine, &times, &snapshots, inside);
     print!("{}", report.table());
     if let Some(file) = &options.json {
         let json = serde_json::to_string_pretty(&report).during("write the report")?;

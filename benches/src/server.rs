@@ -29,10 +29,11 @@ const START_LIMIT: Duration = Duration::from_secs(60);
 const END_LIMIT: Duration = Duration::from_secs(20);
 
 /// How often it is looked at meanwhile.
-const POLL_INTERVAL: Duration = Duration::from_millis(20);
+const POLL_INTERVAL: Duration = Duration::from_millis(5);
 
 /// A running server. Dropping it ends it and removes its data.
 pub(crate) struct Server {
+    command: Command,
     child: Child,
     folder: TempDir,
     pub(crate) address: SocketAddr,
@@ -66,7 +67,7 @@ impl Server {
             command.arg("--toolchains").arg(toolchains);
         }
         let child = command.spawn().during(&format!("start {}", binary.display()))?;
-        let mut server = Self { child, folder, address };
+        let mut server = Self { command, child, folder, address };
         server.answer_await()?;
         Ok(server)
     }
@@ -74,6 +75,35 @@ impl Server {
     /// What the server has logged so far.
     pub(crate) fn log(&self) -> Outcome<String> {
         fs::read_to_string(self.folder.path().join("log")).during("read the server's log")
+    }
+
+    /// Where its layers are.
+    pub(crate) fn storage(&self) -> PathBuf {
+        self.folder.path().join("data/storage")
+    }
+
+    /// Makes an administrator's key, and returns it.
+    pub(crate) fn key_create(&self) -> Outcome<String> {
+        let output = Command::new(self.command.get_program())
+            .args(["keys", "create", "--admin", "--data-dir"])
+            .arg(self.folder.path().join("data"))
+            .output()
+            .during("make a key")?;
+        let said = String::from_utf8_lossy(&output.stdout);
+        let key = said.split_whitespace().find(|word| word.starts_with("ws_")).map(str::to_owned);
+        key.ok_or_else(|| Failure::new("make a key", String::from_utf8_lossy(&output.stderr).into_owned()))
+    }
+
+    /// Kills it, starts another one, and returns the time from that start to its first answer.
+    pub(crate) fn kill_and_start_again(&mut self) -> Outcome<Duration> {
+        self.child.kill().during("kill the server")?;
+        self.child.wait().during("kill the server")?;
+        // What is left of it ends by itself, and is not what is measured.
+        thread::sleep(Duration::from_millis(500));
+        let start = Instant::now();
+        self.child = self.command.spawn().during("start the server again")?;
+        self.answer_await()?;
+        Ok(start.elapsed())
     }
 
     /// The socket of a sandbox's agent.

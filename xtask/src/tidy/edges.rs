@@ -8,7 +8,7 @@ const EDGES: &[(&str, &[&str])] = &[
     ("agent", &["protocol"]),
     ("api", &["engine", "protocol"]),
     ("atoll", &["api", "engine", "jail", "protocol", "storage", "store"]),
-    ("bench", &["protocol"]),
+    ("bench", &["jail", "protocol"]),
     ("blackbox", &[]),
     ("engine", &["jail", "protocol", "storage", "store"]),
     ("jail", &["protocol", "storage"]),

@@ -8,6 +8,6 @@ mod exec;
 
 pub(crate) use connection::{AgentError, Connection};
 pub(crate) use exec::{
-    ExecEvent, ExecOutput, exec_attach, exec_collect, exec_collect_started, exec_next, exec_start,
+    ExecEvent, ExecOutput, exec_attach, exec_collect, exec_collect_started, exec_next, exec_start, file_read,
     files_write, files_write_and_exec_start, ping, port_answers,
 };

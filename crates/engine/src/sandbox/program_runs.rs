@@ -79,7 +79,7 @@ impl State {
         let run = Run {
             runtime: Arc::clone(&engine.runtime),
             sandbox: record.id,
-            launch: launch.then(|| LaunchSpec {
+            launch: launch.then_some(LaunchSpec {
                 sandbox: record.id,
                 image: ImageName::Host,
                 limits: record.limits,
@@ -185,6 +185,7 @@ impl State {
                     status: Some(protocol::agent::ExitStatus::Signaled(9)),
                     stdout: Vec::new(),
                     stderr: Vec::new(),
+                    noted_bytes: 0,
                     wall,
                     limits_hit: Vec::new(),
                 };

@@ -3,6 +3,7 @@
 //! What a sandbox is, how it is isolated and what HTTP looks like is in the other crates; this one only
 //! brings them together and talks to the person at the terminal.
 
+mod aliases;
 mod cli;
 mod commands;
 mod config;

@@ -23,3 +23,4 @@ mod persistent;
 mod privileges;
 mod recovery;
 mod storage;
+mod vms;

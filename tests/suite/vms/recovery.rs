@@ -1,0 +1,100 @@
+//! Servers and machines that end while machines are there.
+
+use blackbox::{Key, Server, deadline::wait_until};
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::{Value, json};
+
+use super::{snapshot_names, snapshots, vm_create, vm_output, vm_run};
+
+fn vm(server: &Server, key: &Key) -> Value {
+    server.with_key(key).get("/vms/a").ok()
+}
+
+#[test]
+fn a_machine_goes_on_when_its_server_ends_and_the_next_one_has_it_at_once() {
+    let mut server = Server::start();
+    let key = server.key_create(&[]);
+    let client = server.with_key(&key);
+    for name in ["freed", "a"] {
+        vm_create(&client, name);
+    }
+    let before = vm(&server, &key);
+    let pid = vm_output(&client, "a", "echo kept > f; sleep 1000 > /dev/null 2>&1 & echo $!");
+    let names = snapshot_names(&client, "a");
+    for stop in [false, true] {
+        if stop {
+            assert!(server.stop().success());
+        } else {
+            server.kill();
+        }
+        server.start_again();
+        let client = server.with_key(&key);
+        let now = vm(&server, &key);
+        assert_eq!((&now["agentHealthy"], &now["agent_port"]), (&json!(true), &json!(3334)), "{now}");
+        assert_eq!(now, before, "it is the same");
+        assert_eq!(snapshot_names(&client, "a")[..2], names[..]);
+        assert_eq!(vm_output(&client, "a", "cat f; pgrep -x sleep"), format!("kept\n{pid}"));
+    }
+    let client = server.with_key(&key);
+    assert_eq!(client.delete("/vms/freed").status, 200);
+    assert_eq!(vm_create(&client, "b")["agent_port"], 3333);
+    assert_eq!(vm_create(&client, "c")["agent_port"], 3335, "a number is not given twice after a restart");
+}
+
+#[test]
+fn a_command_goes_on_when_its_server_is_killed_and_its_snapshot_is_taken() {
+    let mut server = Server::start();
+    let key = server.key_create(&[]);
+    let client = server.with_key(&key);
+    vm_create(&client, "a");
+    let command = "echo before > f; sleep 3; echo after >> f";
+    let asked = client.clone();
+    let running = std::thread::spawn(move || {
+        asked.send("POST", "/vms/a/run", Some(json!({"command": command}).to_string().as_bytes()))
+    });
+    wait_until("it runs", || server.traces().programs().iter().any(|it| it.contains(" sleep (")));
+    server.kill();
+    assert!(running.join().unwrap().is_err());
+    server.start_again();
+    let client = server.with_key(&key);
+    wait_until("its snapshot is taken", || snapshots(&client, "a").len() == 2);
+    let taken = snapshots(&client, "a").remove(1);
+    assert_eq!(taken["command"], command);
+    vm_run(&client, "a", "echo later > f");
+    assert_eq!(super::restore(&client, "a", taken["snapshot_name"].as_str().unwrap()).status, 200);
+    assert_eq!(vm_output(&client, "a", "cat f"), "before\nafter\n", "it holds what the whole command did");
+}
+
+/// The first process of the machine that has this program in the background, as the host knows it.
+fn agent_of(server: &Server, program: &str) -> Pid {
+    let traces = server.traces();
+    let line = traces.processes.iter().find(|line| line.contains(&format!(" {program} ("))).expect("it runs");
+    let pid: u32 = line.split(' ').next().unwrap().parse().unwrap();
+    let parent: i32 = blackbox::status_field(pid, "PPid").unwrap().parse().unwrap();
+    Pid::from_raw(parent).unwrap()
+}
+
+#[test]
+fn a_machine_that_has_ended_is_stopped_and_starts_again_with_what_is_asked_of_it_next() {
+    let server = Server::start();
+    let key = server.key_create(&[]);
+    let client = server.with_key(&key);
+    vm_create(&client, "a");
+    vm_output(&client, "a", "echo kept > f");
+    let operations: [(&str, &str); 3] =
+        [("run", r#"{"command": "cat f"}"#), ("wipe", ""), ("snapshots/initial/restore", "")];
+    for (operation, body) in operations {
+        vm_output(&client, "a", "sleep 1000 > /dev/null 2>&1 &");
+        kill_process(agent_of(&server, "sleep"), Signal::KILL).unwrap();
+        wait_until("it is stopped", || vm(&server, &key)["status"] == "stopped");
+        assert_eq!(vm(&server, &key)["agentHealthy"], false);
+        let body = (!body.is_empty()).then_some(body.as_bytes());
+        let answer = client.send("POST", &format!("/vms/a/{operation}"), body).unwrap().ok();
+        if operation == "run" {
+            assert_eq!(answer["stdout"], "kept\n", "its files are there: {answer}");
+        }
+        let now = vm(&server, &key);
+        assert_eq!((&now["status"], &now["agentHealthy"]), (&json!("running"), &json!(true)), "{operation}");
+    }
+    assert_eq!(vm_output(&client, "a", "ls -A; pgrep -x sleep || echo none"), "none\n");
+}

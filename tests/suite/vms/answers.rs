@@ -1,6 +1,6 @@
 //! What answers hold when all goes well, field by field, and that nothing is left in the end.
 
-use blackbox::Server;
+use blackbox::{Server, deadline::wait_until};
 use serde_json::{Value, json};
 
 use super::{keyed, restore, snapshot_names, snapshots, snapshots_on_disk, vm_create, vm_output, vm_run};
@@ -33,7 +33,6 @@ fn a_machine_has_the_documented_fields() {
     let mut info = client.get("/vms/my-sandbox").ok();
     assert_eq!(info.as_object_mut().unwrap().remove("agentHealthy"), Some(json!(true)));
     assert_eq!(info, made);
-    // A clock that both sides read: the start of the snapshot's name is the time in milliseconds.
     let first = snapshots(&client, "my-sandbox").remove(0);
     let documented = ["command", "created_at", "id", "s3_key", "snapshot_name", "vm_id", "vm_name"];
     assert_eq!(fields(&first), documented);
@@ -117,6 +116,35 @@ fn what_a_command_starts_in_the_background_goes_on() {
     vm_create(&client, "a");
     let pid = vm_output(&client, "a", "sleep 1000 > /dev/null 2>&1 & echo $!");
     assert_eq!(vm_output(&client, "a", "pgrep -x sleep"), pid);
+}
+
+#[test]
+fn a_command_that_wants_too_much_memory_ends_and_the_machine_does_not() {
+    let server = Server::start();
+    let client = keyed(&server);
+    vm_create(&client, "a");
+    let pid = vm_output(&client, "a", "sleep 1000 > /dev/null 2>&1 & echo $!");
+    assert_eq!(vm_run(&client, "a", "exec python3 -c 'bytearray(10**9)'")["exitCode"], 137);
+    assert_eq!(vm_output(&client, "a", "pgrep -x sleep"), pid);
+    assert_eq!(snapshot_names(&client, "a").len(), 4);
+}
+
+#[test]
+fn a_command_goes_on_when_its_client_goes_away() {
+    use std::io::Write;
+
+    let server = Server::start();
+    let key = server.key_create(&[]);
+    let client = server.with_key(&key);
+    vm_create(&client, "a");
+    let body = json!({"command": "sleep 2; echo done > f"}).to_string();
+    let mut connection = std::net::TcpStream::connect(server.address()).unwrap();
+    let head = format!("POST /vms/a/run HTTP/1.1\r\nhost: localhost\r\nx-api-key: {}\r\n", key.text);
+    write!(connection, "{head}content-length: {}\r\n\r\n{body}", body.len()).unwrap();
+    wait_until("it runs", || !server.traces().programs().is_empty());
+    drop(connection);
+    assert_eq!(vm_output(&client, "a", "cat f"), "done\n");
+    assert_eq!(snapshots(&client, "a")[1]["command"], "sleep 2; echo done > f");
 }
 
 #[test]

@@ -4,7 +4,7 @@ use blackbox::{Key, Server, deadline::wait_until};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 
-use super::{snapshot_names, snapshots, vm_create, vm_output, vm_run};
+use super::{snapshot_names, snapshots, snapshots_on_disk, vm_create, vm_output, vm_run};
 
 fn vm(server: &Server, key: &Key) -> Value {
     server.with_key(key).get("/vms/a").ok()
@@ -97,4 +97,77 @@ fn a_machine_that_has_ended_is_stopped_and_starts_again_with_what_is_asked_of_it
         assert_eq!((&now["status"], &now["agentHealthy"]), (&json!("running"), &json!(true)), "{operation}");
     }
     assert_eq!(vm_output(&client, "a", "ls -A; pgrep -x sleep || echo none"), "none\n");
+}
+
+#[test]
+fn a_machine_is_there_whole_or_not_at_all_when_its_server_is_killed_over_it() {
+    let mut server = Server::start();
+    let key = server.key_create(&[]);
+    for round in 0..4 {
+        let client = server.with_key(&key);
+        let making: Vec<_> = (0..3)
+            .map(|number| {
+                let (client, body) =
+                    (client.clone(), json!({"name": format!("vm{round}-{number}")}).to_string());
+                std::thread::spawn(move || client.send("POST", "/vms", Some(body.as_bytes())))
+            })
+            .collect();
+        wait_until("they are being made", || {
+            client.get("/vms").ok()["vms"].as_array().unwrap().len() > round
+        });
+        server.kill();
+        let answers: Vec<_> = making.into_iter().map(|it| it.join().unwrap()).collect();
+        server.start_again();
+        let client = server.with_key(&key);
+        let there = client.get("/vms").ok()["vms"].as_array().unwrap().clone();
+        for (number, answer) in answers.into_iter().enumerate() {
+            let told = answer.is_ok_and(|answer| answer.status == 201);
+            let found = there.iter().any(|vm| vm["name"] == format!("vm{round}-{number}"));
+            assert!(found || !told, "one that was answered for is gone");
+        }
+        for vm in &there {
+            let name = vm["name"].as_str().unwrap();
+            assert_eq!(
+                (&vm["status"], snapshot_names(&client, name)),
+                (&json!("running"), vec!["initial".to_owned()])
+            );
+        }
+        assert_eq!(snapshots_on_disk(&server), there.len());
+        // The next round waits for more than there are now.
+        for vm in there.iter().skip(round + 1) {
+            assert_eq!(client.delete(&format!("/vms/{}", vm["name"].as_str().unwrap())).status, 200);
+        }
+        for number in client.get("/vms").ok()["vms"].as_array().unwrap().len()..=round {
+            vm_create(&client, &format!("more{round}-{number}"));
+        }
+    }
+}
+
+#[test]
+fn a_restore_is_done_whole_or_not_at_all_when_its_server_is_killed_over_it() {
+    let mut server = Server::start();
+    let key = server.key_create(&[]);
+    vm_create(&server.with_key(&key), "a");
+    for millis in [0, 2, 5, 10, 20] {
+        let client = server.with_key(&key);
+        let write = |text: &str| {
+            let command = format!("for i in $(seq 200); do echo {text} > f$i; done");
+            vm_run(&client, "a", &command)["snapshot"].as_str().unwrap().to_owned()
+        };
+        let (older, newer) = (write("older"), write("newer"));
+        let path = format!("/vms/a/snapshots/{older}/restore");
+        let restoring = std::thread::spawn(move || client.send("POST", &path, None));
+        std::thread::sleep(std::time::Duration::from_millis(millis));
+        server.kill();
+        let told = restoring.join().unwrap().is_ok_and(|answer| answer.status == 200);
+        server.start_again();
+        let client = server.with_key(&key);
+        // Behind what is still to be done.
+        let files = vm_output(&client, "a", "cat f* | sort | uniq -c | awk '{print $1, $2}'");
+        assert!(files == "200 older\n" || (files == "200 newer\n" && !told), "{files}");
+        let names = snapshot_names(&client, "a");
+        assert!(names.contains(&older), "{names:?}");
+        assert_eq!(names.contains(&newer), files == "200 newer\n", "later ones go with it: {names:?}");
+        assert_eq!(snapshots_on_disk(&server), names.len());
+    }
 }

@@ -24,3 +24,4 @@ mod privileges;
 mod recovery;
 mod snapshots;
 mod storage;
+mod vms;

@@ -30,6 +30,15 @@ where
     }
 }
 
+/// The body, or what an empty one means, where nothing was sent: all fields may be left out, or are missed by name.
+pub(crate) fn or_default<T: Default>(body: Result<JsonBody<T>, Rejection>) -> Result<T, Rejection> {
+    match body {
+        Ok(JsonBody(value)) => Ok(value),
+        Err(Rejection::BodyMissing) => Ok(T::default()),
+        Err(rejection) => Err(rejection),
+    }
+}
+
 fn content_type_check(headers: &HeaderMap) -> Result<(), Rejection> {
     let Some(value) = headers.get(header::CONTENT_TYPE) else { return Ok(()) };
     let text = String::from_utf8_lossy(value.as_bytes());

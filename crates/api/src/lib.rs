@@ -33,7 +33,7 @@ use utoipa_axum::router::OpenApiRouter;
 use crate::{auth::Gate, budget::Budget, openapi::ServedDocument, state::ApiState};
 pub use crate::{
     server::{ServeError, serve},
-    settings::ApiSettings,
+    settings::{ApiSettings, VmsSettings},
 };
 
 /// The whole API over `engine`: every dialect, `/health`, `/openapi.json`, and around them the request id,
@@ -44,6 +44,7 @@ pub fn router(engine: Engine, settings: ApiSettings) -> Router {
     let document = ServedDocument::new(&document);
     let gate = Arc::new(Gate::new(engine.clone(), settings.insecure_no_auth));
     let router = router.with_state(ApiState { engine, settings: Arc::clone(&settings), document });
+    let router = dialects::vms::door(unknown_answer(router));
     edge(router.layer(middleware::from_fn_with_state(gate, auth::identify)), settings)
 }
 
@@ -57,12 +58,15 @@ fn routes() -> OpenApiRouter<ApiState> {
         .merge(dialects::vms::routes())
 }
 
+/// Answers what no route of `router` takes.
+fn unknown_answer(router: Router) -> Router {
+    router.fallback(reject::route_unknown).method_not_allowed_fallback(reject::method_not_allowed)
+}
+
 /// Puts around `router` what every request passes, outermost last.
 fn edge(router: Router, settings: Arc<ApiSettings>) -> Router {
     let budget = Arc::new(Budget::new(settings.body_memory_bytes));
     router
-        .fallback(reject::route_unknown)
-        .method_not_allowed_fallback(reject::method_not_allowed)
         .layer(middleware::from_fn_with_state(budget, budget::memory_bound))
         .layer(middleware::from_fn_with_state(settings, origin::origin_check))
         .layer(middleware::from_fn(access_log::request_log))

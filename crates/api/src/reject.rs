@@ -68,6 +68,9 @@ pub(crate) enum Rejection {
         /// What is wrong with it.
         problem: String,
     },
+    /// A field that must be there is not, or is empty.
+    #[error("{0} is required")]
+    Required(&'static str),
     /// The path's id is none, so nothing can have it.
     #[error("Sandbox {0} not found")]
     SandboxUnknown(String),
@@ -102,6 +105,7 @@ impl Rejection {
             | Self::JsonMalformed(_)
             | Self::JsonShape { .. }
             | Self::Query(_)
+            | Self::Required(_)
             | Self::Field { .. } => StatusCode::BAD_REQUEST,
             Self::Host(_) | Self::Origin(_) => StatusCode::FORBIDDEN,
             Self::SandboxUnknown(_) | Self::SnapshotUnknown | Self::RouteUnknown(_) => StatusCode::NOT_FOUND,

@@ -15,6 +15,23 @@ pub struct ApiSettings {
     pub hosts_allowed: Vec<String>,
     /// Be open to all on every listener, not only on loopback ones, as long as there never was a key.
     pub insecure_no_auth: bool,
+    /// What the vms dialect alone is told.
+    pub vms: VmsSettings,
+}
+
+/// Settings of the vms dialect.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct VmsSettings {
+    /// What machines say that they were made from.
+    pub base_vm: String,
+    /// The user that commands run as, a name or number in the machine; its root if there is none.
+    pub user: Option<String>,
+}
+
+impl Default for VmsSettings {
+    fn default() -> Self {
+        Self { base_vm: "dev-1".to_owned(), user: None }
+    }
 }
 
 impl Default for ApiSettings {
@@ -25,6 +42,7 @@ impl Default for ApiSettings {
             connections_per_address: 1024,
             hosts_allowed: Vec::new(),
             insecure_no_auth: false,
+            vms: VmsSettings::default(),
         }
     }
 }

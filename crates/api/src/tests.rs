@@ -25,7 +25,7 @@ fn small() -> Router {
         .route("/read", get(async || "read"))
         .route("/write", post(async |JsonBody(body): JsonBody<BTreeMap<String, u8>>| Json(body)))
         .route("/fail", get(async || fail()));
-    edge(routes.with_state(Arc::clone(&settings)), settings)
+    edge(unknown_answer(routes.with_state(Arc::clone(&settings))), settings)
 }
 
 fn fail() -> Response<Body> {

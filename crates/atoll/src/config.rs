@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use api::ApiSettings;
+use api::{ApiSettings, VmsSettings};
 use clap::{Args, builder::FalseyValueParser};
 use engine::Settings;
 use serde::Deserialize;
@@ -96,6 +96,12 @@ pub(crate) struct ServeOptions {
     /// How much of each output stream a run returns [default: 8M]
     #[arg(long, env = "ATOLL_OUTPUT_MAX", value_name = "SIZE")]
     pub(crate) output_max: Option<String>,
+    /// What machines of the vms dialect are made from: host, or dev-1, which is the same [default: dev-1]
+    #[arg(long, env = "ATOLL_BASE_VM", value_name = "IMAGE")]
+    pub(crate) base_vm: Option<String>,
+    /// The user that commands in such machines run as, a name or a number of theirs [default: root]
+    #[arg(long, env = "ATOLL_VM_USER", value_name = "USER")]
+    pub(crate) vm_user: Option<String>,
     /// Write the log as JSON
     #[arg(long, env = "ATOLL_LOG_JSON", value_parser = FalseyValueParser::new())]
     pub(crate) log_json: bool,
@@ -104,6 +110,9 @@ pub(crate) struct ServeOptions {
 /// The user that the server becomes unless told otherwise: in a range that neither Debian nor systemd gives
 /// to anybody (systemd's UIDS-GIDS, 60578 to 61183).
 pub(crate) const SERVER_UID: u32 = 61_000;
+
+/// Names of the `host` image for the vms dialect: its own, and the one in that dialect's document.
+const BASE_VMS: [&str; 2] = ["host", "dev-1"];
 
 impl ServeOptions {
     /// Fills what was not given from the configuration file.
@@ -145,6 +154,8 @@ impl ServeOptions {
             body_memory: self.body_memory.or(file.body_memory),
             connections_per_address: self.connections_per_address.or(file.connections_per_address),
             output_max: self.output_max.or(file.output_max),
+            base_vm: self.base_vm.or(file.base_vm),
+            vm_user: self.vm_user.or(file.vm_user),
             log_json: self.log_json || file.log_json,
         }
     }
@@ -213,7 +224,19 @@ impl ServeOptions {
             connections_per_address,
             hosts_allowed,
             insecure_no_auth: self.insecure_no_auth,
+            vms: self.vms_settings()?,
         })
+    }
+
+    fn vms_settings(&self) -> Outcome<VmsSettings> {
+        let default = VmsSettings::default();
+        let base_vm = self.base_vm.clone().unwrap_or(default.base_vm);
+        if !BASE_VMS.contains(&base_vm.as_str()) {
+            return Err(Failure::new(format!("base_vm: there is no image {base_vm:?}")).hint(
+                "write `host` or `dev-1`, which both mean the image made from this host, or leave it out",
+            ));
+        }
+        Ok(VmsSettings { base_vm, user: self.vm_user.clone() })
     }
 
     /// The size of a new storage file.

@@ -39,6 +39,8 @@ pub(crate) struct HostOptions {
 pub(crate) struct Host {
     pub(crate) launcher: LauncherProcess,
     pub(crate) pool: Pool,
+    /// Whether sandboxes can have a network.
+    pub(crate) network: bool,
     /// Things that work less well than they could, each with what to do.
     pub(crate) notes: Vec<String>,
     /// What keeps other servers out, as long as it is not dropped.
@@ -119,8 +121,9 @@ pub(crate) fn prepare(options: HostOptions) -> Outcome<Host> {
         );
         config.network = None;
     }
+    let network = config.network.is_some();
     let launcher = jail::launcher::start(config).during("start the launcher")?;
-    Ok(Host { launcher, pool, notes, held: (lock, instance) })
+    Ok(Host { launcher, pool, network, notes, held: (lock, instance) })
 }
 
 /// How long the rest of a server that has ended may take to let go of its data.

@@ -20,7 +20,7 @@ use crate::{
     program::{CommandSpec, Job, Mode, ProgramFile, ProgramResult, Streams},
     reconcile,
     runtime::RuntimeEvent,
-    sandbox::{Admitted, Command, Handle, Task, admit, event, task_start, view_of},
+    sandbox::{Admitted, Command, Handle, Task, admit, task_start},
 };
 
 /// Everything that sandboxes' tasks share.
@@ -36,7 +36,7 @@ pub(crate) struct Inner {
     /// The last number given to a sandbox.
     numbers: AtomicU64,
     /// Held while a name is looked for and taken.
-    naming: tokio::sync::Mutex<()>,
+    pub(crate) naming: tokio::sync::Mutex<()>,
 }
 
 /// The engine. Clones are the same engine.
@@ -82,68 +82,6 @@ impl Engine {
     #[must_use]
     pub fn settings(&self) -> &Settings {
         &self.inner.settings
-    }
-
-    /// Makes a sandbox, also if the caller goes away meanwhile. One with a program is launched when that is run;
-    /// one without is up when this returns.
-    ///
-    /// # Errors
-    /// [`ErrorKind::Invalid`], [`ErrorKind::Busy`], [`ErrorKind::Conflict`] when the name is taken; without a
-    /// program those of [`Self::sandbox_start`], and then there is no such sandbox.
-    pub async fn sandbox_create(&self, caller: &Caller, spec: SandboxSpec) -> Result<Sandbox> {
-        let Admitted { mut record, program } = self.admit(caller, spec)?;
-        let body = program.as_ref().map(postcard::to_stdvec).transpose().map_err(Error::internal)?;
-        self.inner.program_room_check(body.as_ref().map_or(0, Vec::len)).await?;
-        let (engine, caller) = (self.clone(), caller.clone());
-        // A task of its own: a record that nobody looks after would stay until the next start.
-        let made = tokio::spawn(async move {
-            let (id, kept_up) = (record.id, body.is_none());
-            let naming = match &record.name {
-                Some(name) => Some(engine.name_take(&record.owner, &record.dialect, name).await?),
-                None => None,
-            };
-            let mut batch = Batch::new();
-            if kept_up {
-                record.number = Some(engine.inner.number_next());
-                batch = batch.counter_add(Counter::SandboxesNumbered, 1);
-            }
-            let view = view_of(&record);
-            let batch = batch
-                .sandbox_insert(record.clone(), body)
-                .event_append(event(&record, "created", &caller.owner))
-                .counter_add(Counter::SandboxesCreated, 1);
-            engine.inner.store.apply(batch).await.map_err(Error::internal)?;
-            engine.task_start(Task { engine: Arc::clone(&engine.inner), record, job: None, runs: false });
-            drop(naming);
-            if !kept_up {
-                return Ok(view);
-            }
-            if let Err(error) = engine.sandbox_start(&caller, id).await {
-                if let Err(error) = engine.sandbox_delete(&caller, id).await {
-                    tracing::error!(sandbox = %id, ?error, "a sandbox that could not be launched stays");
-                }
-                return Err(error);
-            }
-            engine.sandbox_get(&caller, id).await
-        });
-        made.await.map_err(Error::internal)?
-    }
-
-    /// Makes sure that a name is free, and that nobody else takes it until the guard is dropped.
-    async fn name_take(
-        &self,
-        owner: &str,
-        dialect: &str,
-        name: &str,
-    ) -> Result<tokio::sync::MutexGuard<'_, ()>> {
-        let guard = self.inner.naming.lock().await;
-        let taken = self.inner.sandbox_find(|sandbox| {
-            sandbox.owner == owner && sandbox.dialect == dialect && sandbox.name.as_deref() == Some(name)
-        });
-        match taken {
-            Some(_) => Err(Error::new(ErrorKind::Conflict, format!("Sandbox {name:?} already exists"))),
-            None => Ok(guard),
-        }
     }
 
     /// A sandbox as it is now.
@@ -270,7 +208,7 @@ impl Engine {
         self.handle(caller, id)?.ask(id, |reply| Command::LogTail { lines, reply }).await
     }
 
-    fn admit(&self, caller: &Caller, spec: SandboxSpec) -> Result<Admitted> {
+    pub(crate) fn admit(&self, caller: &Caller, spec: SandboxSpec) -> Result<Admitted> {
         let admitted = admit(caller, spec, &self.inner.settings)?;
         self.sandboxes_room_check(1)?;
         Ok(admitted)
@@ -310,13 +248,13 @@ impl Inner {
         self.registry.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn registry_insert(&self, id: SandboxId, handle: Handle) {
+    pub(crate) fn registry_insert(&self, id: SandboxId, handle: Handle) {
         self.registry().insert(id, handle);
     }
 
-    /// A sandbox that fits.
-    pub(crate) fn sandbox_find(&self, fits: impl Fn(&Sandbox) -> bool) -> Option<Sandbox> {
-        self.registry().values().find(|handle| fits(&handle.view.borrow())).map(|it| it.view.borrow().clone())
+    /// What `look` finds in the sandboxes.
+    pub(crate) fn sandboxes_look<T>(&self, mut look: impl FnMut(&Sandbox) -> Option<T>) -> Vec<T> {
+        self.registry().values().filter_map(|handle| look(&handle.view.borrow())).collect()
     }
 
     /// A number that no sandbox had. It counts when [`Counter::SandboxesNumbered`] is raised by one.

@@ -72,6 +72,12 @@ impl Error {
         Self::new(ErrorKind::NotFound, format!("Sandbox {id} not found"))
     }
 
+    /// An unknown snapshot.
+    #[must_use]
+    pub fn snapshot_not_found() -> Self {
+        Self::new(ErrorKind::NotFound, "Snapshot not found")
+    }
+
     /// A defect or a broken host; the client learns nothing but that.
     pub fn internal(source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
         Self::new(ErrorKind::Internal, "Internal error").caused_by(source)

@@ -7,6 +7,7 @@
 //! that task, and so happens in an order.
 
 mod agent;
+mod creation;
 mod engine;
 mod error;
 mod events;
@@ -31,7 +32,7 @@ pub use native::NativeRuntime;
 pub use runtime::{Exited, Runtime, RuntimeError, RuntimeEvent};
 pub use sandbox::CommandOutcome;
 pub use sandbox_spec::{
-    Caller, EndReason, Lease, LimitsSpec, ProgramSummary, Sandbox, SandboxSpec, SandboxState,
+    Beginning, Caller, EndReason, Lease, LimitsSpec, ProgramSummary, Sandbox, SandboxSpec, SandboxState,
 };
 pub use settings::Settings;
 pub use snapshot::{Snapshot, SnapshotName, SnapshotSpec};

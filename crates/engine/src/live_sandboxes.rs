@@ -1,6 +1,6 @@
 //! The engine's face for sandboxes that are kept up: commands in them, their snapshots, forks.
 
-use std::sync::Arc;
+use std::{collections::HashMap, sync::Arc};
 
 use protocol::{SandboxId, SnapshotId};
 use store::{Batch, Counter, Pending, SandboxRecord, SandboxState};
@@ -9,7 +9,7 @@ use tokio::sync::oneshot;
 use crate::{
     Caller, CommandOutcome, Engine, Error, ErrorKind, Result, Sandbox, Snapshot, SnapshotName, SnapshotSpec,
     program::CommandSpec,
-    sandbox::{Command, Operate, Task, What, event},
+    sandbox::{Command, Operate, Target, Task, What, event},
 };
 
 /// Sandboxes that one fork may make.
@@ -22,20 +22,7 @@ impl Engine {
     /// [`ErrorKind::NotFound`], [`ErrorKind::Busy`], [`ErrorKind::LaunchFailed`], [`ErrorKind::Conflict`] for one
     /// that is launched for its program only.
     pub async fn sandbox_start(&self, caller: &Caller, id: SandboxId) -> Result<()> {
-        self.operate(caller, id, |reply| What::Start { reply }).await
-    }
-
-    /// The sandbox that a caller gave this name to.
-    ///
-    /// # Errors
-    /// [`ErrorKind::NotFound`].
-    pub async fn sandbox_by_name(&self, caller: &Caller, dialect: &str, name: &str) -> Result<Sandbox> {
-        let found = self.inner.sandbox_find(|sandbox| {
-            sandbox.owner == caller.owner
-                && sandbox.dialect == dialect
-                && sandbox.name.as_deref() == Some(name)
-        });
-        found.ok_or_else(|| Error::new(ErrorKind::NotFound, format!("Sandbox {name:?} not found")))
+        self.operate(caller, id, |reply| What::Start { user: None, snapshot: None, reply }).await
     }
 
     /// Whether a sandbox's agent answers.
@@ -60,13 +47,28 @@ impl Engine {
         command: CommandSpec,
         snapshot: Option<SnapshotSpec>,
     ) -> Result<CommandOutcome> {
+        self.command_run_as(caller, id, None, command, snapshot).await
+    }
+
+    /// The same as a user of the sandbox, by name or number. The work folder is that user's then.
+    ///
+    /// # Errors
+    /// Those of [`Self::command_run`]; [`ErrorKind::Unavailable`] when there is no such user.
+    pub async fn command_run_as(
+        &self,
+        caller: &Caller,
+        id: SandboxId,
+        user: Option<String>,
+        command: CommandSpec,
+        snapshot: Option<SnapshotSpec>,
+    ) -> Result<CommandOutcome> {
         let max = self.inner.settings.timeout_max;
         if command.timeout.is_zero() || command.timeout > max {
             let text = format!("must be between 1 and {} ms", max.as_millis());
             return Err(Error::invalid("timeout", text));
         }
         self.snapshot_room_check(id, snapshot.is_some()).await?;
-        self.operate(caller, id, |reply| What::Command { command, snapshot, reply }).await
+        self.operate(caller, id, |reply| What::Command { user, command, snapshot, reply }).await
     }
 
     /// Empties a sandbox's work folder.
@@ -112,6 +114,24 @@ impl Engine {
         Ok(records.iter().filter(|record| record.name.is_some()).map(Snapshot::of).collect())
     }
 
+    /// All snapshots of a dialect's sandboxes that the caller may see, each with its sandbox, the newest first.
+    ///
+    /// # Errors
+    /// None at present.
+    pub async fn snapshot_list_of_dialect(
+        &self,
+        caller: &Caller,
+        dialect: &str,
+    ) -> Result<Vec<(Arc<Sandbox>, Snapshot)>> {
+        let sandboxes = self.sandbox_list(caller).await?.into_iter();
+        let sandboxes = sandboxes.filter(|sandbox| sandbox.dialect == dialect);
+        let sandboxes: HashMap<SandboxId, Arc<Sandbox>> =
+            sandboxes.map(|sandbox| (sandbox.id, Arc::new(sandbox))).collect();
+        let taken = self.snapshot_list_all(caller).await?.into_iter().rev();
+        let of = |snapshot: &Snapshot| sandboxes.get(&snapshot.sandbox).cloned();
+        Ok(taken.filter_map(|snapshot| Some((of(&snapshot)?, snapshot))).collect())
+    }
+
     /// Puts a sandbox's files back to what a snapshot holds. What runs in it is ended; one that is kept up is up
     /// again when this returns. With `later_dropped`, snapshots taken after this one are removed.
     ///
@@ -124,11 +144,23 @@ impl Engine {
         snapshot: SnapshotId,
         later_dropped: bool,
     ) -> Result<()> {
-        let taken = self.snapshot_list(caller, id).await?;
-        let target = taken.iter().find(|taken| taken.id == snapshot).ok_or_else(snapshot_not_found)?;
-        let later = taken.iter().filter(|taken| later_dropped && taken.number > target.number);
-        let dropped = later.map(|taken| taken.id).collect();
-        self.operate(caller, id, |reply| What::Restore { snapshot, dropped, reply }).await
+        let target = Target::Id(snapshot);
+        self.operate(caller, id, |reply| What::Restore { target, later_dropped, reply }).await
+    }
+
+    /// The same with the snapshot that has this name when it is the restore's turn.
+    ///
+    /// # Errors
+    /// Those of [`Self::snapshot_restore`].
+    pub async fn snapshot_restore_by_name(
+        &self,
+        caller: &Caller,
+        id: SandboxId,
+        name: &str,
+        later_dropped: bool,
+    ) -> Result<()> {
+        let target = Target::Name(name.to_owned());
+        self.operate(caller, id, |reply| What::Restore { target, later_dropped, reply }).await
     }
 
     /// Removes a snapshot.
@@ -138,7 +170,7 @@ impl Engine {
     pub async fn snapshot_delete(&self, caller: &Caller, id: SandboxId, snapshot: SnapshotId) -> Result<()> {
         let taken = self.snapshot_list(caller, id).await?;
         if !taken.iter().any(|taken| taken.id == snapshot) {
-            return Err(snapshot_not_found());
+            return Err(Error::snapshot_not_found());
         }
         let batch = Batch::new().snapshot_delete(snapshot);
         self.inner.store.apply(batch).await.map_err(Error::internal)?;
@@ -180,6 +212,7 @@ impl Engine {
                 owner: caller.owner.clone(),
                 name: None,
                 number: Some(self.inner.number_next()),
+                ordinal: None,
                 state: SandboxState::Pending,
                 created_at: jiff::Timestamp::now(),
                 started_at: None,
@@ -240,8 +273,4 @@ impl Engine {
         }
         Ok(())
     }
-}
-
-fn snapshot_not_found() -> Error {
-    Error::new(ErrorKind::NotFound, "Snapshot not found")
 }

@@ -84,11 +84,11 @@ async fn snapshots_reconcile(runtime: &dyn Runtime, records: &[SnapshotRecord]) 
     Ok(())
 }
 
-/// One of which nothing is kept; one whose deletion was begun; a fork that nobody was told of.
+/// One of which nothing is kept; one whose deletion was begun; one that nobody was told of.
 fn is_to_go(record: &SandboxRecord) -> bool {
     record.ephemeral
         || record.state == SandboxState::Stopping
-        || matches!(record.pending, Some(Pending::Fork { .. }))
+        || matches!(record.pending, Some(Pending::Create | Pending::Fork { .. }))
 }
 
 fn was_alive(state: SandboxState) -> bool {

@@ -6,7 +6,10 @@ use jiff::Timestamp;
 use protocol::{SandboxId, launcher::NetworkMode, limits::Limits};
 pub use store::{EndReason, SandboxState};
 
-use crate::program::{Language, Mode, Program, ProgramResult};
+use crate::{
+    SnapshotSpec,
+    program::{Language, Mode, Program, ProgramResult},
+};
 
 /// Who asks. An owner sees what it made; an administrator sees everything.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,6 +47,15 @@ pub struct SandboxSpec {
     pub lease: Lease,
     /// The program that it is for.
     pub program: Option<Program>,
+}
+
+/// What is done with a sandbox that is kept up before anybody else can do anything with it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Beginning {
+    /// Who owns the work folder: a name or a number in the sandbox; its root if there is none.
+    pub user: Option<String>,
+    /// The snapshot that is taken then.
+    pub snapshot: Option<SnapshotSpec>,
 }
 
 /// When a sandbox ends by itself.
@@ -84,6 +96,9 @@ pub struct Sandbox {
     pub name: Option<String>,
     /// A short name that no other sandbox ever has, where the dialect counts.
     pub number: Option<u64>,
+    /// The lowest number from 0 on that no other sandbox of its dialect had when it was made, if it has a name. It is
+    /// free again when the sandbox is deleted.
+    pub ordinal: Option<u32>,
     /// Where it is in its life.
     pub state: SandboxState,
     /// Why it ended, once it has.

@@ -36,6 +36,8 @@ pub struct Settings {
     pub output_bytes_max: u64,
     /// Environment of every process of the `host` image.
     pub environment: Vec<(String, String)>,
+    /// Whether this host can give sandboxes a network.
+    pub network_available: bool,
     /// The boot of the host, as the kernel names it: what ran in another one is gone.
     pub boot: String,
 }
@@ -81,6 +83,7 @@ impl Default for Settings {
             programs_bytes_max: 8 << 30,
             output_bytes_max: 8 << 20,
             environment: Vec::new(),
+            network_available: true,
             boot: String::new(),
         }
     }

@@ -9,6 +9,7 @@ const MIGRATIONS: &[(&str, &str)] = &[
     ("0003_counters", include_str!("../migrations/0003_counters.sql")),
     ("0004_keys", include_str!("../migrations/0004_keys.sql")),
     ("0005_snapshots", include_str!("../migrations/0005_snapshots.sql")),
+    ("0006_ordinals", include_str!("../migrations/0006_ordinals.sql")),
 ];
 
 /// The schema version that this program works with.

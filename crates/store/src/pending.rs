@@ -7,6 +7,8 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum Pending {
+    /// It is being made. Nobody was told of it yet.
+    Create,
     /// It is being made from a snapshot. Nobody was told of it yet.
     Fork {
         /// The snapshot.

@@ -43,6 +43,9 @@ pub struct SandboxRecord {
     pub id: SandboxId,
     /// A short name that no other sandbox ever has, for dialects that count; `None` for the others.
     pub number: Option<u64>,
+    /// A small number that no other sandbox of the dialect has while this one is there; `None` for those without a
+    /// name.
+    pub ordinal: Option<u32>,
     /// Who made it and may see it; `""` for nobody in particular.
     pub owner: String,
     /// The dialect that made it.
@@ -174,18 +177,18 @@ impl Store {
 macro_rules! columns {
     () => {
         "(owner, dialect, name, state, created_at, started_at, ended_at, lease_until, end_reason,
-          image, network, limits, env, metadata, program, ephemeral, last_result, pending, number, id)"
+          image, network, limits, env, metadata, program, ephemeral, last_result, pending, number, ordinal, id)"
     };
 }
 
 macro_rules! values {
     () => {
-        "(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20)"
+        "(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21)"
     };
 }
 
 const INSERT: &str = concat!("INSERT INTO sandboxes ", columns!(), " VALUES ", values!());
-const UPDATE: &str = concat!("UPDATE sandboxes SET ", columns!(), " = ", values!(), " WHERE id = ?20");
+const UPDATE: &str = concat!("UPDATE sandboxes SET ", columns!(), " = ", values!(), " WHERE id = ?21");
 
 fn insert(connection: &Connection, record: &SandboxRecord, program: Option<&[u8]>) -> Result<(), Fault> {
     match write(connection, INSERT, record) {
@@ -218,6 +221,7 @@ fn write(connection: &Connection, sql: &str, record: &SandboxRecord) -> rusqlite
         record.last_result.as_ref().map(Document),
         record.pending.as_ref().map(Json),
         record.number,
+        record.ordinal,
         Id(record.id),
     ])
 }
@@ -227,6 +231,7 @@ fn decode(row: &Row<'_>) -> rusqlite::Result<SandboxRecord> {
     Ok(SandboxRecord {
         id: row.get::<_, Id<_>>("id")?.0,
         number: row.get("number")?,
+        ordinal: row.get("ordinal")?,
         owner: row.get("owner")?,
         dialect: row.get("dialect")?,
         name: row.get("name")?,

@@ -1,6 +1,8 @@
 //! The examples of the sandbox-service document, section "Main API Endpoints", as they stand there: each
 //! command line runs in bash, with only the port and the example's id replaced.
 
+mod vms;
+
 use std::process::Command;
 
 use blackbox::{Server, deadline::found};
@@ -22,9 +24,12 @@ fn examples(heading: &str) -> Vec<&'static str> {
 
 /// Runs an example; status and body.
 fn run(server: &Server, example: &str, id: &str) -> (u16, String) {
-    let command = example
-        .replace("localhost:8070", &format!("localhost:{}", server.address().port()))
-        .replace(EXAMPLE_ID, id);
+    let here = format!("localhost:{}", server.address().port());
+    run_line(server, &example.replace("localhost:8070", &here).replace(EXAMPLE_ID, id))
+}
+
+/// Runs a command line with curl; status and body.
+fn run_line(server: &Server, command: &str) -> (u16, String) {
     // The command line itself stays as it is: what this test needs besides comes from a file of options.
     let home = server.data().with_extension("curl");
     std::fs::create_dir_all(&home).unwrap();
@@ -33,7 +38,7 @@ fn run(server: &Server, example: &str, id: &str) -> (u16, String) {
         "silent\nshow-error\nnoproxy = *\nwrite-out = \"\\n%{http_code}\"\n",
     )
     .unwrap();
-    let output = Command::new("bash").args(["-c", &command]).env("CURL_HOME", &home).output().unwrap();
+    let output = Command::new("bash").args(["-c", command]).env("CURL_HOME", &home).output().unwrap();
     std::fs::remove_dir_all(&home).unwrap();
     let text = String::from_utf8(output.stdout).unwrap();
     assert!(output.status.success(), "{command}: {}", String::from_utf8_lossy(&output.stderr));

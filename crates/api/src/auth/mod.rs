@@ -13,6 +13,7 @@ mod presented;
 mod refusal;
 
 use axum::{
+    Router,
     extract::{Request, State},
     middleware::{self, Next},
     response::Response,
@@ -42,6 +43,20 @@ pub(crate) fn guarded(
 ) -> OpenApiRouter<ApiState> {
     document::guard_note(router.get_openapi_mut());
     router.route_layer(middleware::from_fn_with_state(policy, guard))
+}
+
+/// Closes all of `router` whose path is this one, or below it, to those whom `policy` does not admit, also where
+/// there is no route.
+pub(crate) fn guarded_below(router: Router, prefix: &'static str, policy: &'static Policy) -> Router {
+    router.layer(middleware::from_fn(move |request: Request, next: Next| async move {
+        let rest = request.uri().path().strip_prefix(prefix);
+        match rest {
+            Some(rest) if rest.is_empty() || rest.starts_with('/') => {
+                guard(State(policy), request, next).await
+            }
+            _ => next.run(request).await,
+        }
+    }))
 }
 
 async fn guard(State(policy): State<&'static Policy>, request: Request, next: Next) -> Response {

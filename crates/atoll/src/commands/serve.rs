@@ -21,6 +21,7 @@ use store::Store;
 use tracing_subscriber::EnvFilter;
 
 use crate::{
+    aliases,
     config::{SERVER_UID, ServeOptions, network},
     failure::{During, Failure, Outcome},
     host::{self, Host, HostOptions},
@@ -30,7 +31,8 @@ use crate::{
 const SHUTDOWN_GRACE: Duration = Duration::from_secs(10);
 
 pub(crate) fn serve(options: ServeOptions) -> Outcome<ExitCode> {
-    let options = options.with_file()?;
+    let variable = |name: &str| std::env::var(name).ok();
+    let options = options.with_file()?.with_aliases(variable)?;
     log_start(options.log_json);
     let addresses = options.addresses();
     let data = data_dir(&options)?;
@@ -57,6 +59,8 @@ pub(crate) fn serve(options: ServeOptions) -> Outcome<ExitCode> {
     if !options.no_toolchain_install {
         toolchains_install(&data, &mut host.notes);
     }
+    host.notes.extend(aliases::notes(variable));
+    settings.network_available = host.network;
     settings.environment = environment_base(&data);
     settings.boot = boot_name();
     let listeners = addresses.iter().map(listen).collect::<Outcome<Vec<_>>>()?;
@@ -80,7 +84,7 @@ async fn serve_unprivileged(
     listeners: Vec<TcpListener>,
     exposed: Option<SocketAddr>,
 ) -> Outcome<ExitCode> {
-    let Host { launcher, pool, notes, held } = host;
+    let Host { launcher, pool, notes, held, .. } = host;
     for note in notes {
         tracing::warn!("{note}");
     }

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use protocol::{
-    ExecId,
+    ExecId, GuestPath,
     agent::{Event, ExecEnd, ExecSpec, Request},
-    frame::{self, Kind, STREAM_BYTES},
+    frame::{self, FrameError, Kind, STREAM_BYTES},
 };
 
 use tokio::sync::mpsc;
@@ -107,6 +107,32 @@ pub(crate) async fn ping(connection: &mut Connection) -> Result<(), AgentError> 
     match connection.answer().await? {
         Event::Pong => Ok(()),
         event => Err(AgentError::Unexpected(event)),
+    }
+}
+
+/// Reads the beginning of a file, up to so many bytes.
+pub(crate) async fn file_read(
+    connection: &mut Connection,
+    path: GuestPath,
+    bytes_max: u64,
+) -> Result<Vec<u8>, AgentError> {
+    let mut frames = Vec::new();
+    push_request(&mut frames, &Request::FileRead { path, offset: 0, length: Some(bytes_max) })?;
+    connection.send(&frames).await?;
+    let room = usize::try_from(bytes_max).unwrap_or(usize::MAX);
+    let mut content = Vec::new();
+    loop {
+        match connection.next().await? {
+            Incoming::Event(Event::FileOpened { .. }) => {}
+            Incoming::Output(bytes) => {
+                let taken = bytes.len().min(room.saturating_sub(content.len()));
+                content.extend_from_slice(&bytes[..taken]);
+            }
+            Incoming::Event(Event::Done) => return Ok(content),
+            Incoming::Event(Event::Failed(failure)) => return Err(AgentError::Failed(failure)),
+            Incoming::Event(event) => return Err(AgentError::Unexpected(event)),
+            Incoming::ErrorOutput(_) => return Err(FrameError::UnknownKind(Kind::ErrorOutput as u8).into()),
+        }
     }
 }
 

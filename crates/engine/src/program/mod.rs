@@ -146,6 +146,9 @@ pub struct ProgramResult {
     /// What it wrote to standard error, up to the configured maximum, then a line for each limit it hit.
     #[serde(with = "base64_text")]
     pub stderr: Vec<u8>,
+    /// How many bytes at the end of that are lines about limits.
+    #[serde(default)]
+    pub noted_bytes: usize,
     /// Wall time of the run.
     pub wall: Duration,
     /// The limits that it hit.
@@ -157,6 +160,12 @@ impl ProgramResult {
     pub(crate) fn shortened(&self) -> Self {
         let tail = |bytes: &[u8]| bytes[bytes.len().saturating_sub(RECORDED_BYTES_MAX)..].to_vec();
         Self { stdout: tail(&self.stdout), stderr: tail(&self.stderr), ..self.clone() }
+    }
+
+    /// What it wrote to standard error itself.
+    #[must_use]
+    pub fn stderr_written(&self) -> &[u8] {
+        &self.stderr[..self.stderr.len().saturating_sub(self.noted_bytes)]
     }
 
     /// Whether it ended with status 0, or still runs as it should.

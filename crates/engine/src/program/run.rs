@@ -102,6 +102,7 @@ pub(crate) fn not_started(message: &str, started: Instant) -> ProgramResult {
         status: Some(ExitStatus::Exited(127)),
         stdout: Vec::new(),
         stderr: format!("{message}\n").into_bytes(),
+        noted_bytes: 0,
         wall: started.elapsed(),
         limits_hit: Vec::new(),
     }
@@ -114,6 +115,7 @@ pub(crate) fn result_of(output: ExecOutput, started: Instant, timeout: Duration)
         status: Some(status),
         stdout: output.stdout,
         stderr: output.stderr,
+        noted_bytes: 0,
         wall: started.elapsed(),
         limits_hit: Vec::new(),
     };
@@ -137,11 +139,13 @@ impl ProgramResult {
             return;
         }
         self.limits_hit.push(limit);
+        let before = self.stderr.len();
         if !self.stderr.is_empty() && !self.stderr.ends_with(b"\n") {
             self.stderr.push(b'\n');
         }
         self.stderr.extend_from_slice(text.as_bytes());
         self.stderr.push(b'\n');
+        self.noted_bytes += self.stderr.len() - before;
     }
 }
 

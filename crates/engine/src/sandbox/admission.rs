@@ -45,6 +45,7 @@ pub(crate) fn admit(caller: &Caller, spec: SandboxSpec, settings: &Settings) -> 
     let record = SandboxRecord {
         id: SandboxId::random(),
         number: None,
+        ordinal: None,
         owner: caller.owner.clone(),
         dialect: spec.dialect.to_owned(),
         name: spec.name,

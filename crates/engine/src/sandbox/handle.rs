@@ -38,27 +38,38 @@ pub(crate) struct Operate {
 /// What the task can be asked to do with a sandbox that is kept up. One follows the other.
 #[derive(Debug)]
 pub(crate) enum What {
-    /// Have it up.
-    Start { reply: oneshot::Sender<Result<()>> },
-    /// Run a command in it, and take a snapshot after it if one is wanted.
+    /// Have it up, its work folder this user's, and take a snapshot if one is wanted.
+    Start { user: Option<String>, snapshot: Option<SnapshotSpec>, reply: oneshot::Sender<Result<()>> },
+    /// Run a command in it as this user, and take a snapshot after it if one is wanted.
     Command {
+        user: Option<String>,
         command: CommandSpec,
         snapshot: Option<SnapshotSpec>,
         reply: oneshot::Sender<Result<CommandOutcome>>,
     },
     /// Take a snapshot.
     Snapshot { spec: SnapshotSpec, reply: oneshot::Sender<Result<Snapshot>> },
-    /// Replace its files by a snapshot's; some snapshots go then.
-    Restore { snapshot: SnapshotId, dropped: Vec<SnapshotId>, reply: oneshot::Sender<Result<()>> },
+    /// Replace its files by a snapshot's. Which that is, and which come later and go then, is looked for when it is
+    /// its turn: what goes before may take some.
+    Restore { target: Target, later_dropped: bool, reply: oneshot::Sender<Result<()>> },
     /// Empty its work folder.
     Wipe { reply: oneshot::Sender<Result<()>> },
+}
+
+/// A snapshot of the sandbox.
+#[derive(Debug)]
+pub(crate) enum Target {
+    /// The one with this identifier.
+    Id(SnapshotId),
+    /// The one with this name.
+    Name(String),
 }
 
 impl Operate {
     /// Answers with an error.
     pub(crate) fn refuse(self, error: Error) {
         match self.what {
-            What::Start { reply } | What::Restore { reply, .. } | What::Wipe { reply } => {
+            What::Start { reply, .. } | What::Restore { reply, .. } | What::Wipe { reply } => {
                 drop(reply.send(Err(error)));
             }
             What::Command { reply, .. } => drop(reply.send(Err(error))),

@@ -11,11 +11,12 @@ mod run;
 mod task;
 mod upload;
 mod uptime;
+mod user;
 mod view;
 
 pub(crate) use admission::{Admitted, admit, later, limits};
 pub use handle::CommandOutcome;
-pub(crate) use handle::{Command, Handle, Operate, What};
+pub(crate) use handle::{Command, Handle, Operate, Target, What};
 pub(crate) use recording::event;
 pub(crate) use task::{Task, task_start};
 pub(crate) use view::view_of;

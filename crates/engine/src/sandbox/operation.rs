@@ -12,6 +12,7 @@ use protocol::{
 };
 use store::{EndReason, SandboxRecord};
 
+use super::user::User;
 use crate::{
     Error, ErrorKind, Result, RuntimeError,
     agent::{self, AgentError, Connection},
@@ -22,10 +23,10 @@ use crate::{
 /// What is to be done.
 #[derive(Clone, Debug)]
 pub(super) enum Work {
-    /// Nothing but to have it up.
-    Start,
+    /// To have it up, its work folder a user's, and a snapshot if one is wanted.
+    Start { user: Option<String>, snapshot: Option<SnapshotId> },
     /// A command, and a snapshot after it if one is wanted.
-    Command { exec: ExecId, command: CommandSpec, snapshot: Option<SnapshotId> },
+    Command { exec: ExecId, user: Option<String>, command: CommandSpec, snapshot: Option<SnapshotId> },
     /// What is left of a command that was begun under an earlier server.
     CommandResume { exec: ExecId, snapshot: SnapshotId },
     /// A snapshot.
@@ -46,8 +47,8 @@ impl Work {
     pub(super) fn snapshot(&self) -> Option<SnapshotId> {
         match self {
             Self::Snapshot(snapshot) | Self::CommandResume { snapshot, .. } => Some(*snapshot),
-            Self::Command { snapshot, .. } => *snapshot,
-            Self::Start | Self::Restore { .. } | Self::Wipe => None,
+            Self::Command { snapshot, .. } | Self::Start { snapshot, .. } => *snapshot,
+            Self::Restore { .. } | Self::Wipe => None,
         }
     }
 }
@@ -95,9 +96,13 @@ impl Operation {
         }
         done.up = self.up;
         match work {
-            Work::Start => done.error = self.ping().await.err(),
-            Work::Command { exec, command, snapshot } => {
-                self.finish(self.command(exec, &command).await, snapshot, &mut done).await;
+            Work::Start { user, snapshot } => match self.begin(user.as_deref()).await {
+                Ok(()) => done.snapshot = self.snapshot_if(snapshot).await,
+                Err(error) => done.error = Some(error),
+            },
+            Work::Command { exec, user, command, snapshot } => {
+                let result = self.command(exec, user.as_deref(), &command).await;
+                self.finish(result, snapshot, &mut done).await;
             }
             Work::CommandResume { exec, snapshot } => {
                 self.finish(self.command_resume(exec).await, Some(snapshot), &mut done).await;
@@ -118,9 +123,7 @@ impl Operation {
         match result {
             Ok(result) => {
                 done.result = Some(result);
-                if let Some(snapshot) = snapshot {
-                    done.snapshot = Some(self.snapshot(snapshot).await);
-                }
+                done.snapshot = self.snapshot_if(snapshot).await;
             }
             Err(error) => done.error = Some(error),
         }
@@ -161,16 +164,63 @@ impl Operation {
         patiently(agent::ping(&mut connection)).await
     }
 
-    async fn command(&self, exec: ExecId, command: &CommandSpec) -> Result<ProgramResult> {
+    async fn begin(&self, user: Option<&str>) -> Result<()> {
+        let mut connection = self.connect().await?;
+        patiently(agent::ping(&mut connection)).await?;
+        self.user(&mut connection, user).await.map(|_| ())
+    }
+
+    /// A user of the sandbox, to whom the work folder is given.
+    async fn user(&self, connection: &mut Connection, user: Option<&str>) -> Result<User> {
+        let Some(wanted) = user else { return Ok(User::root()) };
+        let path = GuestPath::absolute(User::TABLE).map_err(Error::internal)?;
+        let read = agent::file_read(connection, path, User::TABLE_BYTES_MAX);
+        let table = match tokio::time::timeout(AGENT_PATIENCE, read).await {
+            Ok(Ok(table)) => String::from_utf8_lossy(&table).into_owned(),
+            // A number needs no table.
+            Ok(Err(AgentError::Failed(_))) => String::new(),
+            Ok(Err(error)) => return Err(sandbox_ended(error)),
+            Err(_) => return Err(Error::new(ErrorKind::TimedOut, "The sandbox does not answer")),
+        };
+        let user = User::find(&table, wanted).ok_or_else(|| {
+            let text = format!("The sandbox has no user {wanted:?} to run commands as");
+            Error::new(ErrorKind::Unavailable, text)
+        })?;
+        if user != User::root() {
+            let owner = format!("{}:{}", user.uid, user.gid);
+            let argv = ["chown", "-h", &owner, WORK_FOLDER].map(str::to_owned).to_vec();
+            let command = CommandSpec { argv, timeout: AGENT_PATIENCE };
+            let given = self.command_as(&User::root(), ExecId::random(), &command).await?;
+            if !given.success() {
+                return Err(said("The work folder could not be given to its user", &given));
+            }
+        }
+        Ok(user)
+    }
+
+    async fn command(
+        &self,
+        exec: ExecId,
+        user: Option<&str>,
+        command: &CommandSpec,
+    ) -> Result<ProgramResult> {
+        let user = match user {
+            Some(_) => self.user(&mut self.connect().await?, user).await?,
+            None => User::root(),
+        };
+        self.command_as(&user, exec, command).await
+    }
+
+    async fn command_as(&self, user: &User, exec: ExecId, command: &CommandSpec) -> Result<ProgramResult> {
         let started = Instant::now();
         let settings = &self.engine.settings;
         let spec = ExecSpec {
             id: exec,
             argv: command.argv.clone(),
-            env: settings.environment.iter().chain(&self.record.env).cloned().collect(),
+            env: user.environment(&settings.environment).chain(self.record.env.iter().cloned()).collect(),
             cwd: GuestPath::absolute(WORK_FOLDER).map_err(Error::internal)?,
-            uid: 0,
-            gid: 0,
+            uid: user.uid,
+            gid: user.gid,
             stdin: Stdin::Null,
             timeout_ms: Some(u64::try_from(command.timeout.as_millis()).unwrap_or(u64::MAX).max(1)),
             output_bytes_max: Some(settings.output_bytes_max),
@@ -197,6 +247,13 @@ impl Operation {
             Ok(Err(AgentError::Failed(failure))) => Ok(not_started(&failure.message, started)),
             Ok(Err(error)) => Err(sandbox_ended(error)),
             Err(_) => Err(Error::new(ErrorKind::TimedOut, "The sandbox does not answer")),
+        }
+    }
+
+    async fn snapshot_if(&self, wanted: Option<SnapshotId>) -> Option<Result<SnapshotId>> {
+        match wanted {
+            Some(snapshot) => Some(self.snapshot(snapshot).await),
+            None => None,
         }
     }
 
@@ -244,14 +301,16 @@ impl Operation {
             argv: ["find", WORK_FOLDER, "-mindepth", "1", "-delete"].map(str::to_owned).to_vec(),
             timeout: AGENT_PATIENCE,
         };
-        let result = self.command(ExecId::random(), &command).await?;
-        if result.success() {
-            return Ok(());
-        }
-        let said = String::from_utf8_lossy(&result.stderr);
-        let first = said.lines().next().unwrap_or("it ended without a word");
-        Err(Error::new(ErrorKind::Refused, format!("The work folder could not be emptied: {first}")))
+        let result = self.command_as(&User::root(), ExecId::random(), &command).await?;
+        if result.success() { Ok(()) } else { Err(said("The work folder could not be emptied", &result)) }
     }
+}
+
+/// What a command of ours that failed said about it.
+fn said(what: &str, result: &ProgramResult) -> Error {
+    let text = String::from_utf8_lossy(&result.stderr);
+    let first = text.lines().next().unwrap_or("it ended without a word");
+    Error::new(ErrorKind::Refused, format!("{what}: {first}"))
 }
 
 /// `ENOENT` of errno(3).

@@ -8,7 +8,7 @@ use store::{Batch, EndReason, Pending, SandboxState, SnapshotRecord, StoreError}
 use tokio::{sync::oneshot, task::JoinHandle};
 
 use super::{
-    handle::{CommandOutcome, Operate},
+    handle::{CommandOutcome, Operate, Target, What},
     operation::{Done, Operation, Work},
     recording::event,
     task::State,
@@ -24,8 +24,8 @@ pub(super) struct Ongoing {
     /// The snapshot that may be there if it is broken off.
     pub(super) snapshot: Option<SnapshotId>,
     spec: Option<SnapshotSpec>,
-    /// Snapshots that go when it is done.
-    dropped: Vec<SnapshotId>,
+    /// Snapshots that go when it is done, if it is a restore.
+    dropped: Option<Vec<SnapshotId>>,
     by: String,
     reply: Reply,
 }
@@ -66,10 +66,11 @@ impl State {
             let by = operate.by;
             let keeps_up = self.is_kept_up();
             let (work, spec, dropped, pending, reply) = match operate.what {
-                super::handle::What::Start { reply } => {
-                    (Work::Start, None, Vec::new(), None, Reply::Done(reply))
+                What::Start { user, snapshot: spec, reply } => {
+                    let snapshot = spec.as_ref().map(|_| SnapshotId::random());
+                    (Work::Start { user, snapshot }, spec, None, None, Reply::Done(reply))
                 }
-                super::handle::What::Command { command, snapshot: spec, reply } => {
+                What::Command { user, command, snapshot: spec, reply } => {
                     let exec = ExecId::random();
                     let snapshot = spec.as_ref().map(|_| SnapshotId::random());
                     let pending = snapshot.zip(spec.as_ref()).map(|(snapshot, spec)| Pending::Command {
@@ -78,27 +79,50 @@ impl State {
                         prefix: spec.name.prefix(),
                         note: spec.note.clone().unwrap_or_default(),
                     });
-                    let work = Work::Command { exec, command, snapshot };
-                    (work, spec, Vec::new(), pending, Reply::Command(reply))
+                    let work = Work::Command { exec, user, command, snapshot };
+                    (work, spec, None, pending, Reply::Command(reply))
                 }
-                super::handle::What::Snapshot { spec, reply } => {
+                What::Snapshot { spec, reply } => {
                     let work = Work::Snapshot(SnapshotId::random());
-                    (work, Some(spec), Vec::new(), None, Reply::Snapshot(reply))
+                    (work, Some(spec), None, None, Reply::Snapshot(reply))
                 }
-                super::handle::What::Restore { snapshot, dropped, reply } => {
+                What::Restore { target, later_dropped, reply } => {
+                    let (snapshot, dropped) = match self.restore_target(&target, later_dropped).await {
+                        Ok(found) => found,
+                        Err(error) => {
+                            let _ = reply.send(Err(error));
+                            continue;
+                        }
+                    };
                     let pending = Pending::Restore { snapshot, dropped: dropped.clone() };
                     let work = Work::Restore { snapshot, start: keeps_up };
-                    (work, None, dropped, Some(pending), Reply::Done(reply))
+                    (work, None, Some(dropped), Some(pending), Reply::Done(reply))
                 }
-                super::handle::What::Wipe { reply } => {
-                    (Work::Wipe, None, Vec::new(), None, Reply::Done(reply))
-                }
+                What::Wipe { reply } => (Work::Wipe, None, None, None, Reply::Done(reply)),
             };
             let ongoing = Begin { work, spec, dropped, by, reply };
             if let Err((reply, error)) = self.operation_begin(ongoing, pending).await {
                 reply.refuse(error);
             }
         }
+    }
+
+    /// The snapshot to restore, and those that go with it.
+    async fn restore_target(
+        &self,
+        target: &Target,
+        later_dropped: bool,
+    ) -> Result<(SnapshotId, Vec<SnapshotId>)> {
+        let engine = &self.task.engine;
+        let taken = engine.store.snapshot_list(self.task.record.id).await.map_err(Error::internal)?;
+        let found = taken.iter().find(|taken| match target {
+            Target::Id(id) => taken.name.is_some() && taken.id == *id,
+            Target::Name(name) => taken.name.as_ref() == Some(name),
+        });
+        let found = found.ok_or_else(Error::snapshot_not_found)?;
+        let later =
+            taken.iter().filter(|taken| later_dropped && taken.name.is_some() && taken.seq > found.seq);
+        Ok((found.id, later.map(|taken| taken.id).collect()))
     }
 
     async fn operation_begin(
@@ -155,12 +179,12 @@ impl State {
         let (work, spec, dropped) = match pending {
             Pending::Command { exec, snapshot, prefix, note } if self.up => {
                 let spec = SnapshotSpec { name: SnapshotName::Timed(prefix), note: Some(note) };
-                (Work::CommandResume { exec, snapshot }, Some(spec), Vec::new())
+                (Work::CommandResume { exec, snapshot }, Some(spec), None)
             }
             Pending::Restore { snapshot, dropped } => {
-                (Work::Restore { snapshot, start: self.is_kept_up() }, None, dropped)
+                (Work::Restore { snapshot, start: self.is_kept_up() }, None, Some(dropped))
             }
-            Pending::Command { .. } | Pending::Fork { .. } => return,
+            Pending::Command { .. } | Pending::Create | Pending::Fork { .. } => return,
         };
         let begin = Begin { work, spec, dropped, by: "restart".to_owned(), reply: Reply::Nobody };
         let pending = self.task.record.pending.clone();
@@ -184,16 +208,20 @@ impl State {
         if self.is_kept_up() {
             self.up_set(up, end);
         }
-        self.task.record.pending = None;
         let (taken, refused) = match snapshot.transpose() {
             Ok(taken) => (taken, None),
             Err(refused) => (None, Some(refused)),
         };
-        let restored = error.is_none() && !dropped.is_empty();
-        let written = match taken.zip(spec) {
-            Some((snapshot, spec)) => self.snapshot_record(snapshot, spec, &by).await.map(Some),
-            None if restored => self.restored_record(&dropped, &by).await.map(|()| None),
-            None => self.record_write(None, &by).await.map(|()| None),
+        let dropped = dropped.filter(|_| error.is_none());
+        let failed = error.is_some() || refused.is_some();
+        // One that could not be made is still nobody's, should this server end before it is removed.
+        if !(failed && matches!(self.task.record.pending, Some(Pending::Create | Pending::Fork { .. }))) {
+            self.task.record.pending = None;
+        }
+        let written = match (taken.zip(spec), dropped) {
+            (Some((snapshot, spec)), _) => self.snapshot_record(snapshot, spec, &by).await.map(Some),
+            (None, Some(dropped)) => self.restored_record(&dropped, &by).await.map(|()| None),
+            (None, None) => self.record_write(None, &by).await.map(|()| None),
         };
         let error = error.or(refused);
         match (reply, written, error) {
@@ -292,7 +320,7 @@ impl State {
 struct Begin {
     work: Work,
     spec: Option<SnapshotSpec>,
-    dropped: Vec<SnapshotId>,
+    dropped: Option<Vec<SnapshotId>>,
     by: String,
     reply: Reply,
 }

@@ -187,6 +187,7 @@ impl State {
                     status: Some(protocol::agent::ExitStatus::Signaled(9)),
                     stdout: Vec::new(),
                     stderr: Vec::new(),
+                    noted_bytes: 0,
                     wall,
                     limits_hit: Vec::new(),
                 };

@@ -294,6 +294,7 @@ fn empty(started: Instant) -> ProgramResult {
         status: None,
         stdout: Vec::new(),
         stderr: Vec::new(),
+        noted_bytes: 0,
         wall: started.elapsed(),
         limits_hit: Vec::new(),
     }

@@ -1,6 +1,6 @@
 //! A record as clients may see it.
 
-use store::SandboxRecord;
+use store::{Pending, SandboxRecord, SandboxState};
 
 use crate::{ProgramSummary, Sandbox, program::ProgramResult};
 
@@ -13,7 +13,8 @@ pub(crate) fn view_of(record: &SandboxRecord) -> Sandbox {
         dialect: record.dialect.clone(),
         name: record.name.clone(),
         number: record.number,
-        state: record.state,
+        ordinal: record.ordinal,
+        state: state_of(record),
         end: record.end.clone(),
         created_at: record.created_at,
         started_at: record.started_at,
@@ -27,5 +28,13 @@ pub(crate) fn view_of(record: &SandboxRecord) -> Sandbox {
             .last_result
             .as_ref()
             .and_then(|result| serde_json::from_value::<ProgramResult>(result.clone()).ok()),
+    }
+}
+
+/// One that is being made is not there yet, although its processes may run already.
+fn state_of(record: &SandboxRecord) -> SandboxState {
+    match (&record.pending, record.state) {
+        (Some(Pending::Create | Pending::Fork { .. }), SandboxState::Running) => SandboxState::Pending,
+        (_, state) => state,
     }
 }

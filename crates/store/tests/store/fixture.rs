@@ -41,6 +41,7 @@ pub(crate) fn record() -> SandboxRecord {
     SandboxRecord {
         id: SandboxId::random(),
         number: None,
+        ordinal: None,
         owner: "alice".to_owned(),
         dialect: "vms".to_owned(),
         name: None,

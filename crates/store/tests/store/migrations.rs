@@ -23,6 +23,7 @@ fn row() -> SandboxRecord {
     SandboxRecord {
         id: row_id(),
         number: None,
+        ordinal: None,
         owner: "alice".to_owned(),
         dialect: "vms".to_owned(),
         name: Some("build".to_owned()),

@@ -12,6 +12,8 @@ const STRANGE: &str =
 
 fn full_record() -> SandboxRecord {
     SandboxRecord {
+        number: Some(7),
+        ordinal: Some(u32::MAX),
         owner: STRANGE.to_owned(),
         dialect: STRANGE.to_owned(),
         name: Some(STRANGE.to_owned()),

@@ -6,7 +6,7 @@ use engine::Engine;
 use super::{
     convert::{self, BaseUrl},
     error::ServiceError,
-    types::{ForkRequest, SandboxBody, SnapshotBody, SnapshotRequest},
+    types::{ForkRequest, KeepRequest, KeptBody, SandboxBody},
 };
 use crate::{
     caller::Asker,
@@ -20,9 +20,9 @@ use crate::{
     path = "/admin/api/sandboxes/{id}/snapshots",
     tag = "sandbox-service",
     params(("id" = Uuid, Path, description = "The sandbox")),
-    request_body = SnapshotRequest,
+    request_body = KeepRequest,
     responses(
-        (status = 201, description = "Taken", body = SnapshotBody),
+        (status = 201, description = "Taken", body = KeptBody),
         (status = 400, description = "The text names the field", body = ErrorBody),
         (status = 404, description = "There is no such sandbox", body = ErrorBody),
         (status = 409, description = "The name is taken, or the sandbox has no files yet", body = ErrorBody),
@@ -34,8 +34,8 @@ pub(super) async fn snapshot_create(
     State(engine): State<Engine>,
     Asker(caller): Asker,
     IdPath(id): IdPath,
-    JsonBody(request): JsonBody<SnapshotRequest>,
-) -> Result<(StatusCode, Json<SnapshotBody>), ServiceError> {
+    JsonBody(request): JsonBody<KeepRequest>,
+) -> Result<(StatusCode, Json<KeptBody>), ServiceError> {
     let snapshot = engine.snapshot_create(&caller, id, convert::snapshot_spec(request)?).await?;
     Ok((StatusCode::CREATED, Json(convert::snapshot_body(&snapshot))))
 }
@@ -47,7 +47,7 @@ pub(super) async fn snapshot_create(
     tag = "sandbox-service",
     params(("id" = Uuid, Path, description = "The sandbox")),
     responses(
-        (status = 200, description = "The snapshots", body = [SnapshotBody]),
+        (status = 200, description = "The snapshots", body = [KeptBody]),
         (status = 404, description = "There is no such sandbox", body = ErrorBody),
     )
 )]
@@ -55,7 +55,7 @@ pub(super) async fn snapshot_list(
     State(engine): State<Engine>,
     Asker(caller): Asker,
     IdPath(id): IdPath,
-) -> Result<Json<Vec<SnapshotBody>>, ServiceError> {
+) -> Result<Json<Vec<KeptBody>>, ServiceError> {
     let snapshots = engine.snapshot_list(&caller, id).await?;
     Ok(Json(snapshots.iter().map(convert::snapshot_body).collect()))
 }

@@ -243,7 +243,7 @@ pub(super) struct LogLineBody {
 /// A snapshot to take.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(expecting = "a JSON object")]
-pub(super) struct SnapshotRequest {
+pub(super) struct KeepRequest {
     /// Unique among the sandbox's; made from the time when missing.
     pub(super) name: Option<String>,
     /// What it is for.
@@ -252,7 +252,7 @@ pub(super) struct SnapshotRequest {
 
 /// A snapshot of a sandbox's files.
 #[derive(Debug, Serialize, ToSchema)]
-pub(super) struct SnapshotBody {
+pub(super) struct KeptBody {
     pub(super) id: Uuid,
     #[schema(value_type = Uuid)]
     pub(super) sandbox_id: SandboxId,

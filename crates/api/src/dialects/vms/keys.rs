@@ -11,7 +11,7 @@ use super::{
 use crate::{
     caller::{Holder, KeyMaker},
     error::ErrorBody,
-    extract::JsonBody,
+    extract::{JsonBody, or_default},
     reject::Rejection,
 };
 
@@ -35,12 +35,7 @@ pub(super) async fn key_create(
     KeyMaker(caller): KeyMaker,
     body: Result<JsonBody<KeyRequest>, Rejection>,
 ) -> Result<(StatusCode, Json<KeyMadeBody>), VmsError> {
-    let KeyRequest { name } = match body {
-        Ok(JsonBody(request)) => request,
-        // The only field may be left out, and so may what is around it.
-        Err(Rejection::BodyMissing) => KeyRequest::default(),
-        Err(rejection) => return Err(rejection.into()),
-    };
+    let KeyRequest { name } = or_default(body)?;
     let (key, secret) = engine.key_create(&caller, name, false).await?;
     Ok((StatusCode::CREATED, Json(convert::key_made_body(key, &secret))))
 }

@@ -6,14 +6,26 @@
 mod convert;
 mod error;
 mod keys;
+mod machine;
+mod machines;
+mod snapshots;
 mod types;
 
+mod workspace;
+
+use axum::Router;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::{
-    auth::{Identity, Policy, guarded},
+    auth::{Identity, Policy, guarded, guarded_below},
     state::ApiState,
 };
+
+/// Its name in records.
+const DIALECT: &str = "vms";
+
+/// Everything below this asks for a key, whether there is such a route or not.
+const BELOW: &str = "/vms";
 
 /// The document asks for a key on every server.
 const KEY: Policy = Policy { admits: Identity::key_always, refuse: error::refusal_response };
@@ -27,6 +39,25 @@ pub(crate) fn routes() -> OpenApiRouter<ApiState> {
         .routes(routes!(keys::key_create, keys::key_list));
     let with_key = OpenApiRouter::default()
         // /me
-        .routes(routes!(keys::key_get));
+        .routes(routes!(keys::key_get))
+        // /vms
+        .routes(routes!(machines::vm_list, machines::vm_create))
+        // /vms/{name}
+        .routes(routes!(machines::vm_get, machines::vm_delete))
+        // /vms/{name}/run
+        .routes(routes!(workspace::command_run))
+        // /vms/{name}/wipe
+        .routes(routes!(workspace::workspace_wipe))
+        // /vms/{name}/snapshots
+        .routes(routes!(snapshots::snapshot_list))
+        // /vms/{name}/snapshots/{snapshot}/restore
+        .routes(routes!(snapshots::snapshot_restore))
+        // /snapshots
+        .routes(routes!(snapshots::snapshot_list_all));
     guarded(about_keys, &ADMIN).merge(guarded(with_key, &KEY))
+}
+
+/// Closes what is below `/vms` before it is routed: who has no key does not learn which paths there are.
+pub(crate) fn door(router: Router) -> Router {
+    guarded_below(router, BELOW, &KEY)
 }

@@ -3,7 +3,7 @@
 use engine::{Event, EventQuery as Query, Snapshot, SnapshotName, SnapshotSpec};
 use protocol::SandboxId;
 
-use super::super::types::{EventBody, EventQuery, SnapshotBody, SnapshotRequest};
+use super::super::types::{EventBody, EventQuery, KeepRequest, KeptBody};
 use crate::{reject::Rejection, timestamps::WireTimestamp};
 
 /// What a name starts with that the client did not choose.
@@ -14,7 +14,7 @@ const EVENTS_DEFAULT: u32 = 100;
 const EVENTS_MAX: u32 = 1000;
 
 /// The snapshot that a request asks for.
-pub(in super::super) fn snapshot_spec(request: SnapshotRequest) -> Result<SnapshotSpec, Rejection> {
+pub(in super::super) fn snapshot_spec(request: KeepRequest) -> Result<SnapshotSpec, Rejection> {
     let name = match request.name {
         None => SnapshotName::Timed(PREFIX.to_owned()),
         Some(name) if is_name(&name) => SnapshotName::Given(name),
@@ -35,8 +35,8 @@ fn is_name(name: &str) -> bool {
 }
 
 /// A snapshot.
-pub(in super::super) fn snapshot_body(snapshot: &Snapshot) -> SnapshotBody {
-    SnapshotBody {
+pub(in super::super) fn snapshot_body(snapshot: &Snapshot) -> KeptBody {
+    KeptBody {
         id: snapshot.id.uuid(),
         sandbox_id: snapshot.sandbox,
         name: snapshot.name.clone(),
@@ -71,7 +71,7 @@ mod tests {
     use super::*;
 
     fn spec(name: Option<&str>) -> Result<SnapshotName, String> {
-        let request = SnapshotRequest { name: name.map(str::to_owned), note: None };
+        let request = KeepRequest { name: name.map(str::to_owned), note: None };
         snapshot_spec(request).map(|spec| spec.name).map_err(|refused| refused.to_string())
     }
 

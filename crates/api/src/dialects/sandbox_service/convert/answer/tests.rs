@@ -23,6 +23,7 @@ fn sandbox() -> Sandbox {
         dialect: "sandbox-service".to_owned(),
         name: None,
         number: None,
+        ordinal: None,
         state: SandboxState::Pending,
         end: None,
         created_at: "2024-12-09T19:30:00Z".parse().unwrap(),
@@ -39,6 +40,7 @@ fn sandbox() -> Sandbox {
 
 fn result(status: Option<ExitStatus>) -> ProgramResult {
     ProgramResult {
+        noted_bytes: 0,
         status,
         stdout: b"out".to_vec(),
         stderr: b"err".to_vec(),

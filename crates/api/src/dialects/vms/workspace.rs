@@ -1,0 +1,81 @@
+//! What is done in a machine's workspace: commands, and emptying it.
+
+use std::sync::Arc;
+
+use axum::{Json, extract::State};
+use engine::Engine;
+
+use super::{
+    convert,
+    error::VmsError,
+    machine::Machine,
+    types::{CommandBody, CommandRequest, MessageBody},
+};
+use crate::{
+    error::ErrorBody,
+    extract::{JsonBody, or_default},
+    reject::Rejection,
+    settings::ApiSettings,
+};
+
+/// Runs a command in a fresh shell in the workspace, and takes a snapshot after it, however it ended.
+///
+/// A command that fails, or takes too long, is answered with 200. It goes on when the client closes the
+/// connection. Commands of one machine follow each other.
+#[utoipa::path(
+    post,
+    path = "/vms/{name}/run",
+    tag = "vms",
+    params(("name" = String, Path, description = "The machine")),
+    request_body = CommandRequest,
+    responses(
+        (status = 200, description = "It ran", body = CommandBody),
+        (status = 400, description = "The text names the field", body = ErrorBody),
+        (status = 403, description = "No key of this server", body = ErrorBody),
+        (status = 404, description = "There is no such machine", body = ErrorBody),
+        (status = 409, description = "The machine ended while the command ran", body = ErrorBody),
+        (status = 413, description = "The body is over the limit", body = ErrorBody),
+        (
+            status = 429,
+            description = "Too many machines run, or the machine has too many snapshots",
+            body = ErrorBody,
+            headers(("Retry-After" = u32, description = "Seconds"))
+        ),
+        (status = 500, description = "The text has the request's id", body = ErrorBody),
+        (status = 503, description = "It ran, and there was no room for the snapshot", body = ErrorBody),
+    )
+)]
+pub(super) async fn command_run(
+    State(engine): State<Engine>,
+    State(settings): State<Arc<ApiSettings>>,
+    machine: Machine,
+    body: Result<JsonBody<CommandRequest>, Rejection>,
+) -> Result<Json<CommandBody>, VmsError> {
+    let (command, snapshot) = convert::command_spec(or_default(body)?, engine.settings())?;
+    let user = settings.vms.user.clone();
+    let ran = engine.command_run_as(&machine.caller, machine.id(), user, command, Some(snapshot)).await;
+    Ok(Json(convert::command_body(ran.map_err(|error| machine.failed(error))?)))
+}
+
+/// Empties a machine's workspace. Its snapshots stay, and none is taken.
+#[utoipa::path(
+    post,
+    path = "/vms/{name}/wipe",
+    tag = "vms",
+    params(("name" = String, Path, description = "The machine")),
+    responses(
+        (status = 200, description = "Emptied", body = MessageBody),
+        (status = 403, description = "No key of this server", body = ErrorBody),
+        (status = 404, description = "There is no such machine", body = ErrorBody),
+        (status = 409, description = "The machine ended meanwhile", body = ErrorBody),
+        (status = 500, description = "The text has the request's id", body = ErrorBody),
+    )
+)]
+pub(super) async fn workspace_wipe(
+    State(engine): State<Engine>,
+    machine: Machine,
+) -> Result<Json<MessageBody>, VmsError> {
+    let wiped = engine.work_folder_wipe(&machine.caller, machine.id()).await;
+    wiped.map_err(|error| machine.failed(error))?;
+    Ok(Json(MessageBody { message: "Workspace wiped".to_owned() }))
+}

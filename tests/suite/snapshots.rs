@@ -162,3 +162,30 @@ fn the_trail_tells_what_happened_to_whom_and_who_did_it() {
     let _ = client.get("/admin/api/events?sandbox=6b4bdac1-7a5c-4c1b-8e7a-1f6f1f4a2c11").error(404);
     assert!(admin.get("/admin/api/events?limit=0").error(400).starts_with("limit: "));
 }
+
+#[test]
+fn a_snapshot_whose_row_a_power_cut_took_is_recorded_again() {
+    let mut server = Server::start();
+    let id = counting(&server);
+    let _ = server.run(&id);
+    let first = taken(&server, &id, "first");
+    server.stop();
+    // As a power cut leaves it: another boot, and the newest rows missing.
+    let code = "import sqlite3, sys\n\
+                db = sqlite3.connect(sys.argv[1])\n\
+                db.execute('DELETE FROM snapshots')\n\
+                db.execute(\"UPDATE facts SET value = 'another' WHERE name = 'boot'\")\n\
+                db.commit()\n";
+    let database = server.data().join("server/atoll.db");
+    let done = std::process::Command::new("setpriv")
+        .args(["--reuid", "61000", "--regid", "61000", "--clear-groups", "/usr/bin/python3", "-c", code])
+        .arg(database)
+        .output()
+        .unwrap();
+    assert!(done.status.success(), "{done:?}");
+    server.start_again();
+    let listed = server.get(&snapshots_of(&id)).ok();
+    assert_eq!((listed[0]["id"].as_str(), listed[0]["name"].as_str()), (Some(first.as_str()), Some("first")));
+    restore(&server, &id, &first);
+    assert_eq!(server.run(&id).output(), "line\nline\n");
+}

@@ -97,6 +97,8 @@ impl Engine {
             .sandbox_insert(record.clone(), body)
             .event_append(event(&record, "created", &caller.owner))
             .counter_add(Counter::SandboxesCreated, 1);
+        // One that is still to be launched is settled when it is.
+        let batch = if view.program.is_some() { batch.durable() } else { batch };
         self.inner.store.apply(batch).await.map_err(Error::internal)?;
         let handle = task_start(Task { engine: Arc::clone(&self.inner), record, job: None, runs: false });
         if let Some(first) = first {

@@ -153,12 +153,21 @@ impl Runtime for NativeRuntime {
         self.ask(|launcher| async move { launcher.inventory().await }).await
     }
 
-    async fn snapshot_create(&self, sandbox: SandboxId, snapshot: SnapshotId) -> Result<(), RuntimeError> {
+    async fn snapshot_note(&self, snapshot: SnapshotId) -> Result<Vec<u8>, RuntimeError> {
+        self.ask(|launcher| async move { launcher.snapshot_note(snapshot).await }).await
+    }
+
+    async fn snapshot_create(
+        &self,
+        sandbox: SandboxId,
+        snapshot: SnapshotId,
+        note: Vec<u8>,
+    ) -> Result<(), RuntimeError> {
         room::room_check(&self.data)?;
         let mut attempts = 0;
         loop {
             attempts += 1;
-            match self.launcher().await?.snapshot_create(sandbox, snapshot).await {
+            match self.launcher().await?.snapshot_create(sandbox, snapshot, note.clone()).await {
                 // It may have been made: what is there is of no known moment.
                 Err(CallError::Gone(_)) if attempts < ATTEMPTS => self.snapshot_remove(snapshot).await?,
                 taken => return Ok(taken?),

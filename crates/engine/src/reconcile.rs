@@ -7,11 +7,13 @@ use jiff::Timestamp;
 use protocol::{SandboxId, SnapshotId, launcher::Found};
 use store::{
     Batch, EndReason, Fact, Page, Pending, SandboxFilter, SandboxRecord, SandboxState, SnapshotRecord, Store,
+    StoreError,
 };
 
 use crate::{
     Error, Result, Runtime, Settings,
     sandbox::{event, later},
+    snapshot::record_of,
 };
 
 /// Returns the records, each with whether its sandbox runs.
@@ -22,7 +24,9 @@ pub(crate) async fn reconcile(
 ) -> Result<Vec<(SandboxRecord, bool)>> {
     let page = store.sandbox_list(SandboxFilter::default(), Page::ALL).await.map_err(Error::internal)?;
     let snapshots = store.snapshot_list_all(None).await.map_err(Error::internal)?;
-    let lost = lost_detail(store, settings).await?;
+    let rebooted = is_rebooted(store, settings).await?;
+    let lost =
+        if rebooted { "the host was restarted" } else { "its processes were gone when the server started" };
     let found = runtime.inventory().await.map_err(Error::internal)?;
     let found: HashMap<SandboxId, Found> = found.into_iter().map(|found| (found.sandbox, found)).collect();
     let mut known = HashSet::new();
@@ -65,23 +69,47 @@ pub(crate) async fn reconcile(
         .partition(|snapshot| snapshot.name.is_some() && !gone.contains(&snapshot.sandbox));
     batch = go.iter().fold(batch, |batch, snapshot| batch.snapshot_delete(snapshot.id));
     store.apply(batch).await.map_err(Error::internal)?;
-    snapshots_reconcile(runtime, &stay).await?;
+    let sandboxes = kept.iter().map(|(record, _)| record.id).collect();
+    let unrecorded = snapshots_unrecorded(runtime, &stay).await?;
+    for snapshot in unrecorded {
+        let found = if rebooted { snapshot_found(runtime, snapshot, &sandboxes).await } else { None };
+        if let Some(record) = found {
+            match store.apply(Batch::new().snapshot_insert(record).durable()).await {
+                Ok(()) => {
+                    tracing::warn!(%snapshot, "a snapshot was missing on record, and is recorded again");
+                    continue;
+                }
+                Err(StoreError::Exists { .. }) => {}
+                Err(error) => return Err(Error::internal(error)),
+            }
+        }
+        tracing::info!(%snapshot, "removing a snapshot that is not on record");
+        runtime.snapshot_remove(snapshot).await.map_err(Error::internal)?;
+    }
     Ok(kept)
 }
 
-/// Removes snapshots that are on no record, and says which are on record and not there.
-async fn snapshots_reconcile(runtime: &dyn Runtime, records: &[SnapshotRecord]) -> Result<()> {
+/// What a snapshot's own note says, where its row went with a power cut: the database's newest rows may not have
+/// reached the disk, a snapshot has.
+async fn snapshot_found(
+    runtime: &dyn Runtime,
+    snapshot: SnapshotId,
+    sandboxes: &HashSet<SandboxId>,
+) -> Option<SnapshotRecord> {
+    let note = runtime.snapshot_note(snapshot).await.ok()?;
+    let record = record_of(snapshot, &note)?;
+    (record.name.is_some() && sandboxes.contains(&record.sandbox)).then_some(record)
+}
+
+/// Snapshots that are on no record. Those on record that are not there are told of.
+async fn snapshots_unrecorded(runtime: &dyn Runtime, records: &[SnapshotRecord]) -> Result<Vec<SnapshotId>> {
     let mut missing: HashSet<SnapshotId> = records.iter().map(|record| record.id).collect();
-    for snapshot in runtime.snapshot_list().await.map_err(Error::internal)? {
-        if !missing.remove(&snapshot) {
-            tracing::info!(%snapshot, "removing a snapshot that is not on record");
-            runtime.snapshot_remove(snapshot).await.map_err(Error::internal)?;
-        }
-    }
+    let mut there = runtime.snapshot_list().await.map_err(Error::internal)?;
+    there.retain(|snapshot| !missing.remove(snapshot));
     for snapshot in missing {
         tracing::error!(%snapshot, "a snapshot is on record and not in the storage");
     }
-    Ok(())
+    Ok(there)
 }
 
 /// One of which nothing is kept; one whose deletion was begun; one that nobody was told of.
@@ -96,11 +124,8 @@ fn was_alive(state: SandboxState) -> bool {
     matches!(state, Running | Pausing | Paused | Resuming)
 }
 
-/// Why what does not run any more does not.
-async fn lost_detail(store: &Store, settings: &Settings) -> Result<&'static str> {
+/// Whether the host was started anew since the last server.
+async fn is_rebooted(store: &Store, settings: &Settings) -> Result<bool> {
     let last = store.fact_get(Fact::Boot).await.map_err(Error::internal)?;
-    Ok(match last {
-        Some(boot) if boot != settings.boot => "the host was restarted",
-        _ => "its processes were gone when the server started",
-    })
+    Ok(last.is_some_and(|boot| boot != settings.boot))
 }

@@ -67,8 +67,17 @@ pub trait Runtime: Send + Sync + 'static {
     /// What a sandbox uses now.
     async fn stats(&self, sandbox: SandboxId) -> Result<Stats, RuntimeError>;
 
-    /// Keeps the state of a sandbox's layer, whether it runs or not. Durable when done.
-    async fn snapshot_create(&self, sandbox: SandboxId, snapshot: SnapshotId) -> Result<(), RuntimeError>;
+    /// Keeps the state of a sandbox's layer, whether it runs or not, and with it what is to be known of it. Both are
+    /// durable when done.
+    async fn snapshot_create(
+        &self,
+        sandbox: SandboxId,
+        snapshot: SnapshotId,
+        note: Vec<u8>,
+    ) -> Result<(), RuntimeError>;
+
+    /// What was kept with a snapshot.
+    async fn snapshot_note(&self, snapshot: SnapshotId) -> Result<Vec<u8>, RuntimeError>;
 
     /// Makes the layer of a sandbox that does not run what a snapshot holds. Durable when done; when it fails the
     /// layer is what it was. May be done again.

@@ -1,8 +1,10 @@
 //! What a client may say of a snapshot it wants, and what it gets to see of one that exists.
 
 use jiff::Timestamp;
-use protocol::{SandboxId, SnapshotId};
+use protocol::{SandboxId, SnapshotId, launcher::NOTE_BYTES_MAX};
 use store::SnapshotRecord;
+
+use crate::{Error, Result};
 
 /// A snapshot to take.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -73,5 +75,51 @@ impl Snapshot {
             note: record.note.clone(),
             created_at: record.created_at,
         }
+    }
+}
+
+/// Characters of a snapshot's own note that are kept with it in the storage: the rest is in the database only.
+const NOTE_KEPT: usize = 1024;
+
+/// What is kept with a snapshot in the storage: its record, by which it is found again should a power cut take the
+/// newest rows of the database.
+pub(crate) fn note_of(record: &SnapshotRecord) -> Result<Vec<u8>> {
+    let note = record.note.as_ref().map(|note| note.chars().take(NOTE_KEPT).collect());
+    let bytes = serde_json::to_vec(&SnapshotRecord { note, ..record.clone() }).map_err(Error::internal)?;
+    if bytes.len() > NOTE_BYTES_MAX {
+        return Err(Error::internal("a snapshot's record is too long"));
+    }
+    Ok(bytes)
+}
+
+/// The record that was kept with a snapshot.
+pub(crate) fn record_of(id: SnapshotId, note: &[u8]) -> Option<SnapshotRecord> {
+    serde_json::from_slice::<SnapshotRecord>(note).ok().filter(|record| record.id == id)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_record_is_found_again_whatever_its_note() {
+        let long: String = "\u{0}é🏝\"".repeat(100_000);
+        for note in [None, Some("make".to_owned()), Some(long)] {
+            let record = SnapshotRecord {
+                id: SnapshotId::random(),
+                seq: 0,
+                sandbox: SandboxId::random(),
+                owner: "key:7".to_owned(),
+                name: Some("cmd_1".to_owned()),
+                note: note.clone(),
+                image: "host".to_owned(),
+                created_at: Timestamp::UNIX_EPOCH,
+            };
+            let found = record_of(record.id, &note_of(&record).unwrap()).unwrap();
+            let kept = note.map(|note| note.chars().take(NOTE_KEPT).collect());
+            assert_eq!(found, SnapshotRecord { note: kept, ..record });
+            assert_eq!(record_of(SnapshotId::random(), &note_of(&found).unwrap()), None);
+        }
+        assert_eq!(record_of(SnapshotId::random(), b"nonsense"), None);
     }
 }

@@ -184,12 +184,29 @@ impl LauncherClient {
         self.call_stats(Request::Stats(sandbox)).await
     }
 
-    /// Keeps the state of a sandbox's layer under a new name. It is on the disk when this returns.
+    /// Keeps the state of a sandbox's layer under a new name, and what is to be known of it. Both are on the disk
+    /// when this returns.
     ///
     /// # Errors
     /// The step that failed; there is no such snapshot then.
-    pub async fn snapshot_create(&self, sandbox: SandboxId, snapshot: SnapshotId) -> Result<(), CallError> {
-        self.call_done(Request::SnapshotCreate { sandbox, snapshot }).await
+    pub async fn snapshot_create(
+        &self,
+        sandbox: SandboxId,
+        snapshot: SnapshotId,
+        note: Vec<u8>,
+    ) -> Result<(), CallError> {
+        self.call_done(Request::SnapshotCreate { sandbox, snapshot, note }).await
+    }
+
+    /// What was kept with a snapshot.
+    ///
+    /// # Errors
+    /// The step that failed.
+    pub async fn snapshot_note(&self, snapshot: SnapshotId) -> Result<Vec<u8>, CallError> {
+        match self.call(Request::SnapshotNote(snapshot)).await? {
+            (Reply::SnapshotNote { note, .. }, _) => Ok(note),
+            other => Err(unexpected(&other)),
+        }
     }
 
     /// Makes the layer of a sandbox that does not run what a snapshot holds. It is on the disk when this returns.
@@ -307,6 +324,7 @@ async fn read(shared: Arc<Shared>, exits: mpsc::UnboundedSender<Exited>) {
             | Reply::Stats { number, .. }
             | Reply::Inventory { number, .. }
             | Reply::Snapshots { number, .. }
+            | Reply::SnapshotNote { number, .. }
             | Reply::Failed { number, .. } => *number,
         };
         let waiting = match &mut *shared.waiting.lock().unwrap_or_else(PoisonError::into_inner) {

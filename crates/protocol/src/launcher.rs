@@ -44,6 +44,8 @@ pub enum Request {
         sandbox: SandboxId,
         /// Its name. Must be new.
         snapshot: SnapshotId,
+        /// What is to be known of it, kept with it; at most [`NOTE_BYTES_MAX`].
+        note: Vec<u8>,
     },
     /// Replaces the layer of a sandbox that does not run by the state of a snapshot, or makes it if there is
     /// none. Durable when answered by [`Reply::Done`]; when it fails the layer is what it was.
@@ -57,6 +59,8 @@ pub enum Request {
     },
     /// Removes a snapshot. [`Reply::Done`], also if there is none.
     SnapshotRemove(SnapshotId),
+    /// What was kept with a snapshot: answered by [`Reply::SnapshotNote`].
+    SnapshotNote(SnapshotId),
     /// Which snapshots there are, in the order of their ids and from behind the given one on: answered by
     /// [`Reply::Snapshots`].
     SnapshotList {
@@ -143,6 +147,13 @@ pub enum Reply {
         /// One page; the last is shorter than [`INVENTORY_PAGE`].
         snapshots: Vec<SnapshotId>,
     },
+    /// Answer to [`Request::SnapshotNote`].
+    SnapshotNote {
+        /// The request.
+        number: u64,
+        /// What was kept.
+        note: Vec<u8>,
+    },
     /// The request failed and left nothing behind.
     Failed {
         /// The request.
@@ -161,6 +172,9 @@ pub enum Reply {
         stats: Stats,
     },
 }
+
+/// Bytes that are kept with a snapshot: well within an extended attribute of any file system that has snapshots.
+pub const NOTE_BYTES_MAX: usize = 8 << 10;
 
 /// Sandboxes in a full page of the inventory: well within a datagram.
 pub const INVENTORY_PAGE: usize = 4096;

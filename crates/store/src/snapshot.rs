@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 use protocol::{SandboxId, SnapshotId};
 use rusqlite::{Connection, Row, ffi, params};
+use serde::{Deserialize, Serialize};
 
 use crate::{
     Batch, Store, StoreError,
@@ -11,7 +12,7 @@ use crate::{
 };
 
 /// All that is known of a snapshot.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SnapshotRecord {
     /// Its identifier.
     pub id: SnapshotId,

@@ -5,12 +5,13 @@
 
 use std::{sync::Arc, time::Duration, time::Instant};
 
+use jiff::Timestamp;
 use protocol::{
     ExecId, GuestPath, SnapshotId,
     agent::{ExecSpec, Stdin},
     launcher::{ImageName, LaunchSpec},
 };
-use store::{EndReason, SandboxRecord};
+use store::{EndReason, SandboxRecord, SnapshotRecord};
 
 use super::user::User;
 use crate::{
@@ -18,6 +19,7 @@ use crate::{
     agent::{self, AgentError, Connection},
     engine::Inner,
     program::{CommandSpec, ProgramResult, WORK_FOLDER, not_started, result_of, sandbox_ended},
+    snapshot::{SnapshotSpec, note_of},
 };
 
 /// What is to be done.
@@ -63,7 +65,7 @@ pub(super) struct Done {
     /// What the command gave.
     pub(super) result: Option<ProgramResult>,
     /// Whether a snapshot was taken, or why not.
-    pub(super) snapshot: Option<Result<SnapshotId>>,
+    pub(super) snapshot: Option<Result<SnapshotRecord>>,
     /// Why the whole is none.
     pub(super) error: Option<Error>,
 }
@@ -81,6 +83,9 @@ pub(super) struct Operation {
     pub(super) up: bool,
     /// The state that its layer is made with, if it has none.
     pub(super) origin: Option<SnapshotId>,
+    /// How a snapshot is called, and the latest moment that is in the name of another.
+    pub(super) spec: Option<SnapshotSpec>,
+    pub(super) snapshot_millis: i64,
     pub(super) work: Work,
 }
 
@@ -250,16 +255,30 @@ impl Operation {
         }
     }
 
-    async fn snapshot_if(&self, wanted: Option<SnapshotId>) -> Option<Result<SnapshotId>> {
+    async fn snapshot_if(&self, wanted: Option<SnapshotId>) -> Option<Result<SnapshotRecord>> {
         match wanted {
             Some(snapshot) => Some(self.snapshot(snapshot).await),
             None => None,
         }
     }
 
-    async fn snapshot(&self, snapshot: SnapshotId) -> Result<SnapshotId> {
-        let taken = self.engine.runtime.snapshot_create(self.record.id, snapshot).await;
-        taken.map(|()| snapshot).map_err(|error| {
+    async fn snapshot(&self, snapshot: SnapshotId) -> Result<SnapshotRecord> {
+        let now = Timestamp::now();
+        let spec = self.spec.as_ref();
+        let millis = now.as_millisecond().max(self.snapshot_millis + 1);
+        let record = SnapshotRecord {
+            id: snapshot,
+            seq: 0,
+            sandbox: self.record.id,
+            owner: self.record.owner.clone(),
+            name: spec.and_then(|spec| spec.name.at(millis)),
+            note: spec.and_then(|spec| spec.note.clone()),
+            image: self.record.image.clone(),
+            created_at: now,
+        };
+        let note = note_of(&record)?;
+        let taken = self.engine.runtime.snapshot_create(self.record.id, snapshot, note).await;
+        taken.map(|()| record).map_err(|error| {
             let text = match &error {
                 RuntimeError::StorageFull { .. } => "the storage is full; delete snapshots or sandboxes",
                 RuntimeError::Step { errno, .. } if *errno == NO_LAYER => "the sandbox has no files yet",

@@ -167,6 +167,8 @@ impl State {
             record: self.task.record.clone(),
             up: self.is_up(),
             origin,
+            spec: spec.clone(),
+            snapshot_millis: self.snapshot_millis,
             work,
         };
         let done = tokio::spawn(operation.perform());
@@ -215,12 +217,16 @@ impl State {
         let dropped = dropped.filter(|_| error.is_none());
         let failed = error.is_some() || refused.is_some();
         // One that could not be made is still nobody's, should this server end before it is removed.
-        if !(failed && matches!(self.task.record.pending, Some(Pending::Create | Pending::Fork { .. }))) {
+        let was_made = matches!(self.task.record.pending, Some(Pending::Create | Pending::Fork { .. }));
+        if !(failed && was_made) {
             self.task.record.pending = None;
         }
         let written = match (taken.zip(spec), dropped) {
-            (Some((snapshot, spec)), _) => self.snapshot_record(snapshot, spec, &by).await.map(Some),
+            (Some((snapshot, spec)), _) => {
+                self.snapshot_record(snapshot, &spec, &by, was_made).await.map(Some)
+            }
             (None, Some(dropped)) => self.restored_record(&dropped, &by).await.map(|()| None),
+            (None, None) if was_made => self.record_settle().await.map(|()| None),
             (None, None) => self.record_write(None, &by).await.map(|()| None),
         };
         let error = error.or(refused);
@@ -242,32 +248,31 @@ impl State {
     }
 
     /// Records a snapshot that is on the disk. What can't be recorded is removed again.
-    async fn snapshot_record(&mut self, id: SnapshotId, spec: SnapshotSpec, by: &str) -> Result<Snapshot> {
+    async fn snapshot_record(
+        &mut self,
+        mut snapshot: SnapshotRecord,
+        spec: &SnapshotSpec,
+        by: &str,
+        was_made: bool,
+    ) -> Result<Snapshot> {
         let record = &self.task.record;
-        let mut snapshot = SnapshotRecord {
-            id,
-            seq: 0,
-            sandbox: record.id,
-            owner: record.owner.clone(),
-            name: None,
-            note: spec.note,
-            image: record.image.clone(),
-            created_at: Timestamp::now(),
-        };
-        let mut millis = self.snapshot_millis.max(Timestamp::now().as_millisecond() - 1);
+        let mut millis = snapshot.created_at.as_millisecond().max(self.snapshot_millis + 1);
         let mut tries = 0;
         let written = loop {
-            (millis, tries) = (millis + 1, tries + 1);
-            snapshot.name = spec.name.at(millis);
             let mut told = event(record, "snapshot_taken", by);
-            told.detail = serde_json::json!({ "snapshot": id, "name": snapshot.name });
+            told.detail = serde_json::json!({ "snapshot": snapshot.id, "name": snapshot.name });
             let batch = Batch::new()
                 .sandbox_update(record.clone())
                 .snapshot_insert(snapshot.clone())
-                .event_append(told)
-                .durable();
+                .event_append(told);
+            // The snapshot has its own record with it on the disk; the sandbox has not.
+            let batch = if was_made { batch.durable() } else { batch };
             match self.task.engine.store.apply(batch).await {
-                Err(StoreError::Exists { .. }) if spec.name.is_timed() && tries < NAME_TRIES => {}
+                // Taken by one from before a restart, when the clock was ahead.
+                Err(StoreError::Exists { .. }) if spec.name.is_timed() && tries < NAME_TRIES => {
+                    (millis, tries) = (millis + 1, tries + 1);
+                    snapshot.name = spec.name.at(millis);
+                }
                 Err(StoreError::Exists { .. }) => {
                     let text =
                         format!("Snapshot {:?} exists already", snapshot.name.as_deref().unwrap_or(""));
@@ -280,7 +285,7 @@ impl State {
         self.snapshot_millis = millis;
         self.view_update();
         if let Err(error) = written {
-            self.snapshots_remove(&[id]).await;
+            self.snapshots_remove(&[snapshot.id]).await;
             return Err(error);
         }
         Ok(Snapshot::of(&snapshot))

@@ -27,6 +27,14 @@ impl State {
         Ok(())
     }
 
+    /// Stores the record of a sandbox that is made: it is on the disk before anybody is told of it.
+    pub(super) async fn record_settle(&mut self) -> Result<()> {
+        let batch = Batch::new().sandbox_update(self.task.record.clone()).durable();
+        self.task.engine.store.apply(batch).await.map_err(Error::internal)?;
+        self.view_update();
+        Ok(())
+    }
+
     /// Shows the record as it is.
     pub(super) fn view_update(&self) {
         self.view.send_replace(view_of(&self.task.record));

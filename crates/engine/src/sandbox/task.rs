@@ -107,7 +107,7 @@ enum Wake {
     Up(ProgramResult),
     Ended(Outcome),
     Uploaded(Uploaded),
-    Done(Option<Done>),
+    Done(Option<Box<Done>>),
     CallerGone,
     LeaseOver,
 }
@@ -149,7 +149,7 @@ impl State {
                     };
                     let _ = reply.send(kept);
                 }
-                Wake::Done(done) => self.operation_ended(done).await,
+                Wake::Done(done) => self.operation_ended(done.map(|done| *done)).await,
                 Wake::CallerGone => {
                     if self.caller_gone().await {
                         return;
@@ -204,7 +204,7 @@ impl State {
                 error: Error::internal(error),
             })),
             Some(done) = optional(self.ongoing.as_mut().map(|ongoing| &mut ongoing.done)) => {
-                Wake::Done(done.ok())
+                Wake::Done(done.ok().map(Box::new))
             }
             Some(Ok(uploaded)) = self.uploads.join_next() => Wake::Uploaded(uploaded),
             Some(()) = optional(reply.map(|reply| Box::pin(reply.closed()))) => Wake::CallerGone,

@@ -5,9 +5,9 @@
 
 use std::os::fd::AsFd;
 
-use protocol::{SandboxId, SnapshotId};
+use protocol::{SandboxId, SnapshotId, launcher::NOTE_BYTES_MAX};
 use rustix::{
-    fs::{AtFlags, renameat},
+    fs::{AtFlags, XattrFlags, fgetxattr, fsetxattr, renameat},
     io::Errno,
 };
 use storage::tree_copy::tree_copy;
@@ -19,12 +19,21 @@ use crate::{
 };
 
 impl Layers {
-    /// Keeps the state of a layer under a new name. It is on the disk when this returns.
-    pub(super) fn snapshot_create(&self, sandbox: SandboxId, snapshot: SnapshotId) -> Result<(), StepError> {
+    /// Keeps the state of a layer under a new name, and what is to be known of it. Both are on the disk when this
+    /// returns: the note is an attribute of the layer's own folder, and so part of the same transaction.
+    pub(super) fn snapshot_create(
+        &self,
+        sandbox: SandboxId,
+        snapshot: SnapshotId,
+        note: &[u8],
+    ) -> Result<(), StepError> {
         let (layer, name) = (sandbox.to_string(), snapshot.to_string());
         let step = || "make the snapshot".to_owned();
+        let opened = self.open_layer(&layer)?;
+        fsetxattr(&opened, NOTE, note, XattrFlags::empty())
+            .step(|| "note what the snapshot is".to_owned())?;
         if self.subvolumes {
-            let layer = self.open_layer(&layer)?;
+            let layer = opened;
             return sys::subvolume_snapshot(layer.as_fd(), self.snapshots.as_fd(), &name, true).step(step);
         }
         self.copy(&self.sandboxes, &layer, &self.snapshots, &name).step(step)
@@ -68,6 +77,15 @@ impl Layers {
                 .step(|| "limit the writable layer".to_owned());
         }
         self.copy(&self.snapshots, snapshot, &self.sandboxes, layer).step(step)
+    }
+
+    /// What was kept with a snapshot.
+    pub(super) fn snapshot_note(&self, snapshot: SnapshotId) -> Result<Vec<u8>, StepError> {
+        let opened = Self::open_below(&self.snapshots, &snapshot.to_string())?;
+        let mut note = vec![0; NOTE_BYTES_MAX];
+        let length = fgetxattr(&opened, NOTE, &mut note).step(|| "read what the snapshot is".to_owned())?;
+        note.truncate(length);
+        Ok(note)
     }
 
     /// Removes a snapshot; it is no error if there is none.
@@ -123,6 +141,9 @@ impl Layers {
         })
     }
 }
+
+/// The attribute of a layer's folder that says what its snapshot is. No sandbox sees that folder.
+const NOTE: &str = "trusted.atoll.snapshot";
 
 /// What the name of a layer ends in that was put aside. No sandbox's name does.
 const BEFORE: &str = ".before";

@@ -198,6 +198,7 @@ impl Launcher {
             | Request::Remove(_)
             | Request::SnapshotCreate { .. }
             | Request::SnapshotRemove(_)
+            | Request::SnapshotNote(_)
             | Request::SnapshotList { .. } => {}
         }
         match request {
@@ -211,7 +212,13 @@ impl Launcher {
                 stats.disk_bytes = self.layers.size_bytes(sandbox);
                 self.answer_stats(number, stats);
             }
-            Request::SnapshotCreate { sandbox, snapshot } => self.snapshot_create(number, sandbox, snapshot),
+            Request::SnapshotCreate { sandbox, snapshot, note } => {
+                self.snapshot_create(number, sandbox, snapshot, &note);
+            }
+            Request::SnapshotNote(snapshot) => match self.layers.snapshot_note(snapshot) {
+                Ok(note) => calls::send(&self.socket, &Reply::SnapshotNote { number, note }, None),
+                Err(error) => self.answer_failed(number, error),
+            },
             Request::SnapshotRestore { sandbox, snapshot, disk_bytes } => {
                 self.snapshot_restore(number, sandbox, snapshot, disk_bytes);
             }

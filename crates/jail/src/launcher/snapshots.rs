@@ -1,13 +1,24 @@
 //! Requests about snapshots: what must not go on meanwhile, and the work given to a child.
 
-use protocol::{SandboxId, SnapshotId};
+use protocol::{SandboxId, SnapshotId, launcher::NOTE_BYTES_MAX};
 use rustix::io::Errno;
 
 use super::{groups, layer::Layers, offload::Then, serve::Launcher};
 use crate::failure::StepError;
 
 impl Launcher {
-    pub(super) fn snapshot_create(&mut self, number: u64, sandbox: SandboxId, snapshot: SnapshotId) {
+    pub(super) fn snapshot_create(
+        &mut self,
+        number: u64,
+        sandbox: SandboxId,
+        snapshot: SnapshotId,
+        note: &[u8],
+    ) {
+        if note.len() > NOTE_BYTES_MAX {
+            let error = StepError::new("check the request: the note is too long", Errno::TOOBIG);
+            self.answer_failed(number, error);
+            return;
+        }
         // A copy takes time, in which nothing may change.
         let then = if self.layers.subvolumes || !self.running.contains_key(&sandbox) {
             Then::Answer { number }
@@ -17,7 +28,7 @@ impl Launcher {
         } else {
             Then::Thaw { number }
         };
-        self.offload(sandbox, then, |layers| layers.snapshot_create(sandbox, snapshot));
+        self.offload(sandbox, then, |layers| layers.snapshot_create(sandbox, snapshot, note));
     }
 
     pub(super) fn snapshot_restore(

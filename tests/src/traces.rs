@@ -50,7 +50,12 @@ impl Traces {
             files.extend(tree(&data.join(folder)));
         }
         Self {
-            processes: pids.into_iter().map(process).collect(),
+            // Processes of the launcher's own, kept for the next work on layers.
+            processes: pids
+                .into_iter()
+                .filter(|pid| status_field(*pid, "Name").as_deref() != Some("atoll-layers"))
+                .map(process)
+                .collect(),
             groups,
             mounts: [std::process::id(), launcher].into_iter().flat_map(|pid| mounts(pid, data)).collect(),
             interfaces: folders(Path::new("/sys/class/net"))
@@ -102,7 +107,8 @@ fn process(pid: u32) -> String {
 fn open_files(pid: u32) -> usize {
     let entries = fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten();
     let targets = entries.filter_map(|entry| fs::read_link(entry.path()).ok());
-    targets.filter(|target| !target.to_string_lossy().starts_with("user:")).count()
+    let kept = |target: &std::path::PathBuf| target.to_string_lossy().starts_with("user:");
+    targets.filter(|target| !kept(target)).count()
 }
 
 /// Mounts without their numbers, which change: their place, kind and source.

@@ -20,6 +20,7 @@ mod slots;
 mod snapshots;
 mod starting;
 mod trees;
+mod worker;
 
 use std::{net::Ipv4Addr, os::fd::OwnedFd};
 

@@ -1,34 +1,29 @@
-//! Work that may take long (it waits for the disk), done in a child of its own, so that no other sandbox waits.
+//! Work that may take long (it waits for the disk), done by a process of its own, so that no other sandbox waits.
 //!
 //! Such work is about one sandbox, and while it goes on nothing else is begun with that sandbox.
 
-use std::{io::Read, os::fd::AsFd, os::fd::OwnedFd};
+use std::os::fd::AsFd;
 
 use protocol::{
     SandboxId,
     launcher::{Failure, LaunchSpec, Reply},
 };
-use rustix::{
-    io::Errno,
-    pipe::{PipeFlags, pipe_with},
-    process::{Signal, WaitId, WaitIdOptions, set_parent_process_death_signal, waitid},
-};
+use rustix::io::Errno;
 
 use super::{
     calls, groups,
-    layer::Layers,
     running::Waiting,
     serve::{Launcher, Source},
+    worker::{LayerWork, Worker},
 };
-use crate::{
-    failure::{Step, StepError},
-    sys,
-};
+use crate::failure::StepError;
+
+/// Workers that are there from the start, and kept. More are started when more goes on at once.
+pub(super) const WORKERS_KEPT: usize = 2;
 
 /// What is under way for one sandbox.
 pub(super) struct Offloaded {
-    report: OwnedFd,
-    pidfd: OwnedFd,
+    worker: Worker,
     then: Then,
     /// Requests to end the sandbox that came meanwhile.
     waiting: Vec<Waiting>,
@@ -54,12 +49,7 @@ impl Then {
 
 impl Launcher {
     /// Begins work on a sandbox's layer. The answer comes when it is done.
-    pub(super) fn offload(
-        &mut self,
-        sandbox: SandboxId,
-        then: Then,
-        work: impl FnOnce(&Layers) -> Result<(), StepError>,
-    ) {
+    pub(super) fn offload(&mut self, sandbox: SandboxId, then: Then, work: &LayerWork) {
         let number = then.number();
         if self.offloaded.contains_key(&sandbox) {
             let error = StepError::new("begin: something else goes on with the sandbox", Errno::BUSY);
@@ -69,26 +59,19 @@ impl Launcher {
         }
     }
 
-    fn offload_start(
-        &mut self,
-        sandbox: SandboxId,
-        then: Then,
-        work: impl FnOnce(&Layers) -> Result<(), StepError>,
-    ) -> Result<(), StepError> {
-        let (report, report_write) = pipe_with(PipeFlags::CLOEXEC).step(|| "make a pipe".to_owned())?;
-        let pidfd = match sys::clone_into(0, None).step(|| "clone for a layer's work".to_owned())? {
-            sys::Cloned::Parent { pidfd, .. } => pidfd,
-            sys::Cloned::Child => {
-                let _ = set_parent_process_death_signal(Some(Signal::KILL));
-                let result = work(&self.layers).map_err(Failure::from);
-                let bytes = postcard::to_stdvec(&result).unwrap_or_default();
-                let _ = rustix::io::write(report_write.as_fd(), &bytes);
-                sys::exit_now(0)
+    fn offload_start(&mut self, sandbox: SandboxId, then: Then, work: &LayerWork) -> Result<(), StepError> {
+        let kept = self.workers.pop();
+        let worker = match kept.filter(|worker| worker.begin(work).is_ok()) {
+            Some(worker) => worker,
+            // None is kept, or that one has died since.
+            None => {
+                let worker = Worker::start(&self.layers)?;
+                worker.begin(work)?;
+                worker
             }
         };
-        drop(report_write);
-        let watched = self.watch_fd(report.as_fd(), sandbox, Source::Offloaded);
-        self.offloaded.insert(sandbox, Offloaded { report, pidfd, then, waiting: Vec::new() });
+        let watched = self.watch_fd(worker.socket(), sandbox, Source::Offloaded);
+        self.offloaded.insert(sandbox, Offloaded { worker, then, waiting: Vec::new() });
         if let Err(error) = watched {
             // Then it is waited for here.
             self.report_error(Err(error));
@@ -105,17 +88,16 @@ impl Launcher {
 
     /// The work on a sandbox's layer is done, or its process is gone.
     pub(super) fn offload_ended(&mut self, sandbox: SandboxId) {
-        let Some(Offloaded { report, pidfd, then, waiting }) = self.offloaded.remove(&sandbox) else {
-            return;
-        };
-        let _ = rustix::event::epoll::delete(&self.epoll, &report);
-        let mut bytes = Vec::new();
-        let read = std::fs::File::from(report).read_to_end(&mut bytes);
-        let _ = waitid(WaitId::PidFd(pidfd.as_fd()), WaitIdOptions::EXITED);
-        let lost = Failure { step: "read the report of a layer's work".to_owned(), errno: 0 };
-        let result: Result<(), Failure> = match read {
-            Ok(_) => postcard::from_bytes(&bytes).unwrap_or(Err(lost)),
-            Err(_) => Err(lost),
+        let Some(Offloaded { worker, then, waiting }) = self.offloaded.remove(&sandbox) else { return };
+        let _ = rustix::event::epoll::delete(&self.epoll, worker.socket().as_fd());
+        let result: Result<(), Failure> = match worker.result() {
+            Some(result) => {
+                if self.workers.len() < WORKERS_KEPT {
+                    self.workers.push(worker);
+                }
+                result
+            }
+            None => Err(Failure { step: "work on the layer: the worker died".to_owned(), errno: 0 }),
         };
         if let Then::Thaw { .. } = then {
             let thawed = groups::thaw(&self.cgroup_of(sandbox));

@@ -22,11 +22,12 @@ use super::{
     groups,
     layer::Layers,
     network::Uplink,
-    offload::Offloaded,
+    offload::{Offloaded, WORKERS_KEPT},
     prepared::Prepared,
     running::{Phase, Running, Waiting},
     slots::Slots,
     trees,
+    worker::Worker,
 };
 use crate::{
     apply::Trees,
@@ -50,6 +51,8 @@ pub(super) struct Launcher {
     pub(super) prepared: Prepared,
     pub(super) ended: Ended,
     pub(super) offloaded: HashMap<SandboxId, Offloaded>,
+    /// Those that have nothing to do.
+    pub(super) workers: Vec<Worker>,
     /// Which sandbox an event is of, by the number it was registered with.
     pub(super) events: HashMap<u64, (SandboxId, Source)>,
     event_next: u64,
@@ -94,6 +97,7 @@ impl Launcher {
             prepared: Prepared::new(config.prepare_ahead, config.network.is_some()),
             ended: Ended::default(),
             offloaded: HashMap::new(),
+            workers: Vec::new(),
             events: HashMap::new(),
             event_next: SOCKET + 1,
             config,
@@ -110,6 +114,13 @@ impl Launcher {
 
     /// Serves until the server is gone. What runs then goes on or is ended, as the configuration says.
     pub(super) fn run(mut self) -> i32 {
+        // Not before: they would hold the pipe that tells of readiness.
+        for _ in 0..WORKERS_KEPT {
+            match Worker::start(&self.layers) {
+                Ok(worker) => self.workers.push(worker),
+                Err(error) => self.report_error(Err(error)),
+            }
+        }
         let mut buffer = calls::buffer();
         let mut events = Vec::with_capacity(64);
         loop {
@@ -213,7 +224,7 @@ impl Launcher {
                 self.answer_stats(number, stats);
             }
             Request::SnapshotCreate { sandbox, snapshot, note } => {
-                self.snapshot_create(number, sandbox, snapshot, &note);
+                self.snapshot_create(number, sandbox, snapshot, note);
             }
             Request::SnapshotNote(snapshot) => match self.layers.snapshot_note(snapshot) {
                 Ok(note) => calls::send(&self.socket, &Reply::SnapshotNote { number, note }, None),

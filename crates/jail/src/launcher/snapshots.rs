@@ -3,7 +3,7 @@
 use protocol::{SandboxId, SnapshotId, launcher::NOTE_BYTES_MAX};
 use rustix::io::Errno;
 
-use super::{groups, layer::Layers, offload::Then, serve::Launcher};
+use super::{groups, offload::Then, serve::Launcher, worker::LayerWork};
 use crate::failure::StepError;
 
 impl Launcher {
@@ -12,7 +12,7 @@ impl Launcher {
         number: u64,
         sandbox: SandboxId,
         snapshot: SnapshotId,
-        note: &[u8],
+        note: Vec<u8>,
     ) {
         if note.len() > NOTE_BYTES_MAX {
             let error = StepError::new("check the request: the note is too long", Errno::TOOBIG);
@@ -28,7 +28,7 @@ impl Launcher {
         } else {
             Then::Thaw { number }
         };
-        self.offload(sandbox, then, |layers| layers.snapshot_create(sandbox, snapshot, note));
+        self.offload(sandbox, then, &LayerWork::SnapshotCreate { sandbox, snapshot, note });
     }
 
     pub(super) fn snapshot_restore(
@@ -43,7 +43,7 @@ impl Launcher {
             self.answer_failed(number, error);
             return;
         }
-        let work = move |layers: &Layers| layers.snapshot_restore(sandbox, snapshot, disk_bytes);
-        self.offload(sandbox, Then::Answer { number }, work);
+        let work = LayerWork::SnapshotRestore { sandbox, snapshot, disk_bytes };
+        self.offload(sandbox, Then::Answer { number }, &work);
     }
 }

@@ -22,6 +22,7 @@ use super::{
     offload::Then,
     running::{Phase, Running},
     serve::Launcher,
+    worker::LayerWork,
 };
 use crate::{
     apply::{self, Parts},
@@ -45,7 +46,8 @@ impl Launcher {
             Some(origin) if !self.layers.exists(spec.sandbox) => {
                 let (sandbox, disk_bytes) = (spec.sandbox, spec.limits.disk_bytes);
                 let then = Then::Launch { number, spec: Box::new(spec.clone()) };
-                self.offload(sandbox, then, |layers| layers.snapshot_restore(sandbox, origin, disk_bytes));
+                let work = LayerWork::SnapshotRestore { sandbox, snapshot: origin, disk_bytes };
+                self.offload(sandbox, then, &work);
                 Ok(())
             }
             _ if self.prepared_use(number, spec)? => Ok(()),

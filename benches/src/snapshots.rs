@@ -66,41 +66,37 @@ pub(crate) fn measure(server: &mut Server, effort: Effort) -> Outcome<Times> {
     Ok(times)
 }
 
-/// A subvolume beside the sandboxes', with as many files.
+/// Snapshots by the bare call, of a sandbox's own layer: what Atoll adds to it is what is compared.
 struct Bare {
     folder: PathBuf,
+    layer: File,
     count: usize,
 }
 
 impl Bare {
-    fn make(server: &Server, files: usize) -> Outcome<Self> {
-        let folder = server.storage().join(format!("bench-{files}"));
+    fn prepare(server: &Server, live: &LiveSandbox) -> Outcome<Self> {
+        let folder = server.storage().join("bench");
         fs::create_dir(&folder).during("make a folder in the storage")?;
-        let parent = File::open(&folder).during("open it")?;
-        jail::btrfs_subvolume_create(parent.as_fd(), "tree").during("make a subvolume")?;
-        for number in 0..files {
-            fs::write(folder.join(format!("tree/{number}")), b"x").during("write a file")?;
-        }
-        Ok(Self { folder, count: 0 })
+        let layer = File::open(server.storage().join("sandboxes").join(live.id()));
+        Ok(Self { folder, layer: layer.during("open the sandbox's layer")?, count: 0 })
     }
 
-    /// Writes a file and snapshots the tree. Returns the time of the snapshot.
-    fn time(&mut self) -> Outcome<Duration> {
-        fs::write(self.folder.join("tree/0"), self.count.to_string()).during("write a file")?;
-        let (parent, tree) = (File::open(&self.folder), File::open(self.folder.join("tree")));
-        let (parent, tree) = (parent.during("open the folder")?, tree.during("open the tree")?);
+    /// Writes a file and snapshots the layer. Returns the time of the snapshot.
+    fn time(&mut self, live: &LiveSandbox) -> Outcome<Duration> {
+        write(live)?;
+        let parent = File::open(&self.folder).during("open the folder")?;
         self.count += 1;
-        let name = format!("snapshot-{}", self.count);
+        let name = self.count.to_string();
         let start = Instant::now();
-        jail::btrfs_snapshot_create(tree.as_fd(), parent.as_fd(), &name).during("take a bare snapshot")?;
+        jail::btrfs_snapshot_create(self.layer.as_fd(), parent.as_fd(), &name)
+            .during("take a bare snapshot")?;
         Ok(start.elapsed())
     }
 
     fn remove(self) -> Outcome<()> {
         let parent = File::open(&self.folder).during("open the folder")?;
-        let names = (1..=self.count).map(|number| format!("snapshot-{number}"));
-        for name in names.chain(["tree".to_owned()]) {
-            jail::btrfs_subvolume_destroy(parent.as_fd(), &name).during("remove a subvolume")?;
+        for number in 1..=self.count {
+            jail::btrfs_subvolume_destroy(parent.as_fd(), &number.to_string()).during("remove a snapshot")?;
         }
         fs::remove_dir(&self.folder).during("remove the folder")
     }
@@ -114,22 +110,26 @@ fn snapshots(
     effort: Effort,
     times: &mut Times,
 ) -> Outcome<()> {
-    let mut bare = Bare::make(server, files)?;
     let live = LiveSandbox::start(server, connection)?;
     live.run(&["sh", "-c", &format!("cd /sandbox && seq {files} | xargs touch")])?;
-    bare.time()?;
+    let mut bare = Bare::prepare(server, &live)?;
+    bare.time(&live)?;
     snapshot(connection, &live)?;
     for _ in 0..effort.snapshots {
-        times.bare[size].push(bare.time()?);
+        times.bare[size].push(bare.time(&live)?);
         times.snapshot[size].push(snapshot(connection, &live)?);
     }
     live.delete(connection)?;
     bare.remove()
 }
 
+fn write(live: &LiveSandbox) -> Outcome<()> {
+    live.run(&["sh", "-c", "date > /sandbox/now"]).map(drop)
+}
+
 /// Writes a file and takes a snapshot. Returns the time of the snapshot.
 fn snapshot(connection: &mut Connection, live: &LiveSandbox) -> Outcome<Duration> {
-    live.run(&["sh", "-c", "date > /sandbox/now"])?;
+    write(live)?;
     let path = format!("/admin/api/sandboxes/{}/snapshots", live.id());
     let request = http::request("POST", &path, "{}");
     let start = Instant::now();

@@ -28,14 +28,6 @@ pub fn btrfs_quota_enable(folder: std::os::fd::BorrowedFd<'_>) -> std::io::Resul
     Ok(sys::quota_enable(folder)?)
 }
 
-/// Makes an empty subvolume in a folder, as the launcher does for a layer: to compare with.
-///
-/// # Errors
-/// What the kernel says.
-pub fn btrfs_subvolume_create(folder: std::os::fd::BorrowedFd<'_>, name: &str) -> std::io::Result<()> {
-    Ok(sys::subvolume_create(folder, name)?)
-}
-
 /// Takes a read-only snapshot of a subvolume, as the launcher does: to compare with.
 ///
 /// # Errors

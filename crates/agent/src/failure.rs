@@ -39,13 +39,10 @@ fn kind_of(errno: Errno) -> FailureKind {
         Errno::NOENT | Errno::SRCH => FailureKind::NotFound,
         Errno::NOTDIR | Errno::ISDIR | Errno::NXIO | Errno::NODEV => FailureKind::WrongType,
         Errno::ACCESS | Errno::PERM | Errno::ROFS | Errno::TXTBSY => FailureKind::Denied,
-        Errno::NOSPC
-        | Errno::DQUOT
-        | Errno::AGAIN
-        | Errno::MFILE
-        | Errno::NFILE
-        | Errno::NOMEM
-        | Errno::FBIG => FailureKind::LimitReached,
+        Errno::NOSPC => FailureKind::DiskFull,
+        Errno::DQUOT | Errno::AGAIN | Errno::MFILE | Errno::NFILE | Errno::NOMEM | Errno::FBIG => {
+            FailureKind::LimitReached
+        }
         Errno::INVAL | Errno::NAMETOOLONG | Errno::LOOP | Errno::TOOBIG | Errno::NOEXEC => {
             FailureKind::Invalid
         }
@@ -66,9 +63,9 @@ mod tests {
     }
 
     #[test]
-    fn full_disks_and_quotas_are_limits() {
-        for errno in [Errno::NOSPC, Errno::DQUOT] {
-            assert_eq!(failure_os("write /x", &errno.into()).kind, FailureKind::LimitReached);
-        }
+    fn a_full_disk_is_no_limit_that_is_reached() {
+        let kind = |errno: Errno| failure_os("write /x", &errno.into()).kind;
+        assert_eq!(kind(Errno::NOSPC), FailureKind::DiskFull);
+        assert_eq!(kind(Errno::DQUOT), FailureKind::LimitReached);
     }
 }

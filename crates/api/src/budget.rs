@@ -49,6 +49,7 @@ impl Budget {
 
 /// What one request's body holds of the budget. It is given back when the request has been answered.
 pub(crate) struct BodyShare {
+    budget_bytes: usize,
     budget: Arc<Semaphore>,
     held: Mutex<Held>,
 }
@@ -62,6 +63,15 @@ struct Held {
 impl BodyShare {
     fn held(&self) -> MutexGuard<'_, Held> {
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes what a body needs that is never held whole, and that takes so many bytes to make use of. It gets the whole
+    /// budget if that is less.
+    ///
+    /// # Errors
+    /// Those of [`Self::grow`].
+    pub(crate) async fn stream(&self, bytes: usize) -> Result<(), Rejection> {
+        self.grow(bytes.min(self.budget_bytes).saturating_add(SMALL_BYTES)).await
     }
 
     /// Takes what a body of so many bytes needs, waiting for others to give it back.
@@ -117,7 +127,11 @@ pub(crate) async fn memory_bound(
     mut request: Request,
     next: Next,
 ) -> Response {
-    let share = Arc::new(BodyShare { budget: Arc::clone(&budget.bodies), held: Mutex::default() });
+    let share = Arc::new(BodyShare {
+        budget_bytes: budget.bytes,
+        budget: Arc::clone(&budget.bodies),
+        held: Mutex::default(),
+    });
     let unwritten = request.extensions().get::<Unwritten>().cloned().unwrap_or_default();
     request.extensions_mut().insert(Arc::clone(&share));
     let response = next.run(request).await;

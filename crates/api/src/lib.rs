@@ -5,6 +5,7 @@
 
 mod access_log;
 mod auth;
+mod body_reader;
 mod budget;
 mod caller;
 mod dialects;

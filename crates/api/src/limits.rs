@@ -65,13 +65,13 @@ pub(crate) async fn body_read(request: Request, bytes_max: usize) -> Result<Byte
 }
 
 /// The `Content-Length`. One that is too large for the type is as good as the largest.
-fn length_announced(headers: &HeaderMap) -> Option<usize> {
+pub(crate) fn length_announced(headers: &HeaderMap) -> Option<usize> {
     let digits = headers.get(header::CONTENT_LENGTH)?.to_str().ok()?;
     Some(digits.parse().unwrap_or(usize::MAX))
 }
 
 /// Reads on and throws away in the background, while the answer is under way.
-fn linger(mut stream: BodyDataStream) {
+pub(crate) fn linger(mut stream: BodyDataStream) {
     tokio::spawn(timeout(LINGER_MAX, async move {
         let mut dropped_bytes = 0;
         while let Some(Ok(piece)) = stream.next().await {

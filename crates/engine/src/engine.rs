@@ -15,6 +15,7 @@ use tokio::sync::{Semaphore, mpsc, oneshot};
 
 use crate::{
     Caller, Error, ErrorKind, Result, Runtime, Sandbox, SandboxSpec, Settings, agent,
+    export::Exports,
     keys::KnownKeys,
     log::LogLine,
     program::{CommandSpec, Job, Mode, ProgramFile, ProgramResult, Streams},
@@ -35,6 +36,7 @@ pub(crate) struct Inner {
     registry: Mutex<HashMap<SandboxId, Handle>>,
     /// The last number given to a sandbox.
     numbers: AtomicU64,
+    pub(crate) exports: Exports,
     /// Held while a name is looked for and taken.
     pub(crate) naming: tokio::sync::Mutex<()>,
 }
@@ -67,6 +69,7 @@ impl Engine {
             runtime,
             registry: Mutex::new(HashMap::new()),
             numbers: AtomicU64::new(numbers),
+            exports: Exports::default(),
             naming: tokio::sync::Mutex::new(()),
         });
         for (record, runs) in found {
@@ -335,7 +338,8 @@ impl Inner {
             self.exited(sandbox, Stats::default());
         }
         for found in found {
-            if !self.registry().contains_key(&found.sandbox) {
+            let known = self.registry().contains_key(&found.sandbox) || self.exports.contains(found.sandbox);
+            if !known {
                 self.runtime.remove(found.sandbox).await.map_err(Error::internal)?;
             }
         }

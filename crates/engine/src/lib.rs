@@ -7,10 +7,12 @@
 //! that task, and so happens in an order.
 
 mod agent;
+mod archive;
 mod creation;
 mod engine;
 mod error;
 mod events;
+mod export;
 pub mod keys;
 mod live_sandboxes;
 mod log;
@@ -23,9 +25,11 @@ mod sandbox_spec;
 mod settings;
 mod snapshot;
 
+pub use archive::{Archive, IMPORT_MEMORY_BYTES};
 pub use engine::Engine;
 pub use error::{Error, ErrorKind, Result};
 pub use events::{Event, EventQuery};
+pub use export::SnapshotArchive;
 pub use keys::{Key, KeySecret, KeyTable};
 pub use log::{LogLine, LogStream};
 pub use native::NativeRuntime;

@@ -7,7 +7,8 @@ use store::{Batch, Counter, Pending, SandboxRecord, SandboxState};
 use tokio::sync::oneshot;
 
 use crate::{
-    Caller, CommandOutcome, Engine, Error, ErrorKind, Result, Sandbox, Snapshot, SnapshotName, SnapshotSpec,
+    Archive, Caller, CommandOutcome, Engine, Error, ErrorKind, Result, Sandbox, Snapshot, SnapshotName,
+    SnapshotSpec,
     program::CommandSpec,
     sandbox::{Command, Operate, Target, Task, What, event},
 };
@@ -77,6 +78,27 @@ impl Engine {
     /// Those of [`Self::sandbox_start`].
     pub async fn work_folder_wipe(&self, caller: &Caller, id: SandboxId) -> Result<()> {
         self.operate(caller, id, |reply| What::Wipe { reply }).await
+    }
+
+    /// Replaces what is in a sandbox's work folder by the content of an archive, and takes a snapshot of that. Where
+    /// the archive is refused or breaks off, nothing has changed.
+    ///
+    /// # Errors
+    /// Those of [`Self::sandbox_start`]; [`ErrorKind::Invalid`] and [`ErrorKind::Refused`] with what is wrong with the
+    /// archive; [`ErrorKind::TooLarge`] when it does not fit into the sandbox's disk; [`ErrorKind::TimedOut`];
+    /// [`ErrorKind::Unavailable`] when the storage is full, or has no room for the snapshot after it.
+    pub async fn work_folder_import(
+        &self,
+        caller: &Caller,
+        id: SandboxId,
+        archive: Archive,
+        spec: SnapshotSpec,
+    ) -> Result<Snapshot> {
+        self.snapshot_room_check(id, true).await?;
+        let taken = self.operate(caller, id, |reply| What::Import { archive, spec, reply }).await?;
+        // With its number, unless it has gone again.
+        let listed = self.snapshot_list(caller, id).await?;
+        Ok(listed.into_iter().find(|listed| listed.id == taken.id).unwrap_or(taken))
     }
 
     /// Takes a snapshot of a sandbox's files, whether it runs or not. It is on the disk when this returns.

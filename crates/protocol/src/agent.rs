@@ -224,4 +224,6 @@ pub enum FailureKind {
     Refused,
     /// Anything else.
     Other,
+    /// The disk has no room, whatever the quota.
+    DiskFull,
 }

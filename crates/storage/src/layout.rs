@@ -334,7 +334,9 @@ impl DataDir {
         let path = self.root.as_path();
         let owner = root.metadata().map_err(failed("examine", path))?.uid();
         let mut names = fs::read_dir(path).map_err(failed("list", path))?.filter_map(Result::ok);
-        let in_use = names.any(|entry| entry.file_name() != "lost+found");
+        // The toolchains of another data directory may have been put here first: `atoll run` does that.
+        let in_use =
+            names.any(|entry| entry.file_name() != "lost+found" && entry.file_name() != "toolchains");
         Ok(in_use && (owner != 0 || fs::symlink_metadata(self.lock_file().as_path()).is_err()))
     }
 }
@@ -395,6 +397,16 @@ mod tests {
         assert_eq!(dir(&longest).agent_socket(id).as_path().as_os_str().len(), 107);
         let over = HostPath::new(format!("{longest}x"));
         assert!(matches!(DataDir::new(over), Err(LayoutError::TooLong { .. })));
+    }
+
+    #[test]
+    fn toolchains_that_came_first_do_not_stand_in_the_way() {
+        let temp = tempfile::tempdir().unwrap();
+        let data = dir(temp.path().join("a"));
+        let other = dir(temp.path().join("b")).with_toolchains(data.toolchains());
+        other.create(0, 0).unwrap();
+        data.create(0, 0).unwrap();
+        assert_eq!(owner_and_mode(&data.toolchains()), (0, 0, 0o755));
     }
 
     #[test]

@@ -207,7 +207,7 @@ fn a_full_disk_is_a_limit() {
     let path = |name| GuestPath::absolute(folder.path().join("small").join(name).to_str().unwrap()).unwrap();
     assert_eq!(connection.file_write(path("fits"), 0o644, &[1; 500_000]), Event::Done);
     let failure = failed(connection.file_write(path("over"), 0o644, &[2; 2_000_000]));
-    assert_failure(&failure, FailureKind::LimitReached, "over: No space left on device");
+    assert_failure(&failure, FailureKind::DiskFull, "over: No space left on device");
     // What was written of it is gone, so there is room again.
     assert_eq!(connection.file_write(path("fits too"), 0o644, &[3; 400_000]), Event::Done);
     agent.kill().unwrap();

@@ -102,6 +102,18 @@ impl Connection {
         self.split().0.poll_next(context)
     }
 
+    /// Says that nothing more comes, and waits until the other end has closed as well.
+    pub(crate) async fn close(&mut self) -> Result<(), AgentError> {
+        self.socket.shutdown().await?;
+        loop {
+            self.received.clear();
+            self.received.reserve(READ_BYTES);
+            if self.socket.read_buf(&mut self.received).await? == 0 {
+                return Ok(());
+            }
+        }
+    }
+
     /// The next answer where no output can come.
     pub(crate) async fn answer(&mut self) -> Result<Event, AgentError> {
         match self.next().await? {

@@ -6,9 +6,7 @@
 mod connection;
 mod exec;
 pub(crate) mod limit;
-#[cfg_attr(not(test), expect(dead_code, reason = "snapshots that are exported and imported will use it"))]
 pub(crate) mod tree;
-#[cfg_attr(not(test), expect(dead_code, reason = "snapshots that are exported and imported will use it"))]
 pub(crate) mod zstd;
 
 pub(crate) use connection::{AgentError, Connection, Receiving};

@@ -5,6 +5,7 @@ use std::{
     io,
     pin::Pin,
     task::{Context, Poll, ready},
+    time::Duration,
 };
 
 use bytes::{Buf, Bytes};
@@ -13,9 +14,15 @@ use protocol::{
     agent::{Event, Request},
     frame::{Header, Kind, STREAM_BYTES},
 };
-use tokio::io::{AsyncBufRead, AsyncRead, AsyncReadExt, ReadBuf};
+use tokio::{
+    io::{AsyncBufRead, AsyncRead, AsyncReadExt, ReadBuf},
+    time::timeout,
+};
 
 use super::connection::{AgentError, Connection, Incoming, push_request};
+
+/// How long an agent may take nothing of what it is sent, and how long to clean up.
+const STALL_MAX: Duration = Duration::from_secs(60);
 
 /// Begins to read everything below a folder. The agent makes no more of the archive than is taken, and a few
 /// frames. A hostile agent may send without end: [`super::limit::Limited`] says how much is too much.
@@ -94,9 +101,24 @@ pub(crate) enum TreeWriteError {
 }
 
 /// Unpacks an archive into a folder, as [`Request::TreeWrite`] says. Ends at once when the agent refuses it,
-/// whatever is left. The connection is used up: closing it is how an archive is broken off.
+/// whatever is left. The connection is used up: closing it is how an archive is broken off. The agent knows of
+/// that when this returns; [`files_settle`] then waits for what it has to clean up.
 pub(crate) async fn tree_write(
     mut connection: Connection,
+    path: GuestPath,
+    bytes_max: Option<u64>,
+    clear: bool,
+    content: impl AsyncRead + Unpin,
+) -> Result<(), TreeWriteError> {
+    let written = tree_send(&mut connection, path, bytes_max, clear, content).await;
+    if matches!(written, Err(TreeWriteError::Content(_))) {
+        let _ = timeout(STALL_MAX, connection.close()).await;
+    }
+    written
+}
+
+async fn tree_send(
+    connection: &mut Connection,
     path: GuestPath,
     bytes_max: Option<u64>,
     clear: bool,
@@ -117,7 +139,8 @@ pub(crate) async fn tree_write(
         frames.clear();
         frames.extend_from_slice(&header);
         frames.extend_from_slice(&buffer[..length]);
-        connection.send(&frames).await?;
+        let sent = timeout(STALL_MAX, connection.send(&frames)).await;
+        sent.unwrap_or_else(|_| Err(AgentError::Gone(io::ErrorKind::TimedOut.into())))?;
         if length == 0 {
             break;
         }
@@ -126,6 +149,19 @@ pub(crate) async fn tree_write(
         Event::Done => Ok(()),
         event => Err(AgentError::Unexpected(event).into()),
     }
+}
+
+/// Waits until the agent has done what it was busy with on files: it does one thing after the other.
+pub(crate) async fn files_settle(mut connection: Connection) -> Result<(), AgentError> {
+    let mut frames = Vec::new();
+    // It is there, and stays as it is.
+    push_request(&mut frames, &Request::FolderCreate { path: GuestPath::root(), mode: 0o755 })?;
+    let settled = async {
+        connection.send(&frames).await?;
+        connection.answer().await.map(|_| ())
+    };
+    let settled = timeout(STALL_MAX, settled).await;
+    settled.unwrap_or_else(|_| Err(AgentError::Gone(io::ErrorKind::TimedOut.into())))
 }
 
 #[cfg(test)]
@@ -299,6 +335,7 @@ mod tests {
             let first = received(&mut agent).await;
             let mut rest = Vec::new();
             agent.read_to_end(&mut rest).await.unwrap();
+            agent.shutdown().await.unwrap();
             (first, rest)
         };
         let written = tree_write(connection, path(), None, true, broken);

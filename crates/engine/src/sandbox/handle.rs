@@ -4,7 +4,7 @@ use protocol::{SandboxId, SnapshotId, launcher::Stats};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::{
-    Error, Result, Sandbox, Snapshot,
+    Archive, Error, Result, Sandbox, Snapshot,
     log::LogLine,
     program::{CommandSpec, ProgramFile, ProgramResult},
     snapshot::SnapshotSpec,
@@ -52,6 +52,8 @@ pub(crate) enum What {
     /// Replace its files by a snapshot's. Which that is, and which come later and go then, is looked for when it is
     /// its turn: what goes before may take some.
     Restore { target: Target, later_dropped: bool, reply: oneshot::Sender<Result<()>> },
+    /// Replace what is in its work folder by an archive's content, and take a snapshot.
+    Import { archive: Archive, spec: SnapshotSpec, reply: oneshot::Sender<Result<Snapshot>> },
     /// Empty its work folder.
     Wipe { reply: oneshot::Sender<Result<()>> },
 }
@@ -73,7 +75,7 @@ impl Operate {
                 drop(reply.send(Err(error)));
             }
             What::Command { reply, .. } => drop(reply.send(Err(error))),
-            What::Snapshot { reply, .. } => drop(reply.send(Err(error))),
+            What::Snapshot { reply, .. } | What::Import { reply, .. } => drop(reply.send(Err(error))),
         }
     }
 }

@@ -3,6 +3,7 @@
 mod admission;
 mod ending;
 mod handle;
+mod import;
 mod operation;
 mod operations;
 mod program_runs;
@@ -17,6 +18,7 @@ mod view;
 pub(crate) use admission::{Admitted, admit, later, limits};
 pub use handle::CommandOutcome;
 pub(crate) use handle::{Command, Handle, Operate, Target, What};
+pub(crate) use operation::launch_failed;
 pub(crate) use recording::event;
 pub(crate) use task::{Task, task_start};
 pub(crate) use view::view_of;

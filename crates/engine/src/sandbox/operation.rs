@@ -15,7 +15,7 @@ use store::{EndReason, SandboxRecord, SnapshotRecord};
 
 use super::user::User;
 use crate::{
-    Error, ErrorKind, Result, RuntimeError,
+    Archive, Error, ErrorKind, Result, RuntimeError,
     agent::{self, AgentError, Connection},
     engine::Inner,
     program::{CommandSpec, ProgramResult, WORK_FOLDER, not_started, result_of, sandbox_ended},
@@ -23,7 +23,7 @@ use crate::{
 };
 
 /// What is to be done.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(super) enum Work {
     /// To have it up, its work folder a user's, and a snapshot if one is wanted.
     Start { user: Option<String>, snapshot: Option<SnapshotId> },
@@ -35,6 +35,8 @@ pub(super) enum Work {
     Snapshot(SnapshotId),
     /// The state of a snapshot in the place of its own, and up again if it is one that is kept up.
     Restore { snapshot: SnapshotId, start: bool },
+    /// The work folder's content replaced by an archive's, and a snapshot.
+    Import { archive: Archive, snapshot: SnapshotId },
     /// The work folder emptied.
     Wipe,
 }
@@ -48,7 +50,9 @@ impl Work {
     /// The snapshot that may be there if it is broken off.
     pub(super) fn snapshot(&self) -> Option<SnapshotId> {
         match self {
-            Self::Snapshot(snapshot) | Self::CommandResume { snapshot, .. } => Some(*snapshot),
+            Self::Snapshot(snapshot)
+            | Self::CommandResume { snapshot, .. }
+            | Self::Import { snapshot, .. } => Some(*snapshot),
             Self::Command { snapshot, .. } | Self::Start { snapshot, .. } => *snapshot,
             Self::Restore { .. } | Self::Wipe => None,
         }
@@ -75,7 +79,7 @@ const GRACE: Duration = Duration::from_secs(10);
 /// How long an agent may take for what it does by itself.
 const AGENT_PATIENCE: Duration = Duration::from_secs(60);
 
-/// An operation, with all it needs.
+/// What an operation needs.
 pub(super) struct Operation {
     pub(super) engine: Arc<Inner>,
     pub(super) record: SandboxRecord,
@@ -86,14 +90,12 @@ pub(super) struct Operation {
     /// How a snapshot is called, and the latest moment that is in the name of another.
     pub(super) spec: Option<SnapshotSpec>,
     pub(super) snapshot_millis: i64,
-    pub(super) work: Work,
 }
 
 impl Operation {
     /// Does it.
-    pub(super) async fn perform(mut self) -> Done {
+    pub(super) async fn perform(mut self, work: Work) -> Done {
         let mut done = Done { up: self.up, end: None, result: None, snapshot: None, error: None };
-        let work = self.work.clone();
         if work.needs_agent()
             && let Err((end, error)) = self.launch().await
         {
@@ -119,6 +121,10 @@ impl Operation {
                 }
                 done.up = self.up;
             }
+            Work::Import { archive, snapshot } => match self.import(archive).await {
+                Ok(()) => done.snapshot = Some(self.snapshot(snapshot).await),
+                Err(error) => done.error = Some(error),
+            },
             Work::Wipe => done.error = self.wipe().await.err(),
         }
         done
@@ -157,7 +163,7 @@ impl Operation {
         }
     }
 
-    async fn connect(&self) -> Result<Connection> {
+    pub(super) async fn connect(&self) -> Result<Connection> {
         let socket = self.engine.runtime.agent_connect(self.record.id).await;
         socket.map(Connection::new).map_err(|error| {
             Error::new(ErrorKind::SandboxEnded, "The sandbox ended while the request ran").caused_by(error)
@@ -343,7 +349,7 @@ async fn patiently<T>(asked: impl Future<Output = std::result::Result<T, AgentEr
 }
 
 /// Why a sandbox could not be launched, for the record and for the client.
-pub(super) fn launch_failed(error: RuntimeError) -> (Option<EndReason>, Error) {
+pub(crate) fn launch_failed(error: RuntimeError) -> (Option<EndReason>, Error) {
     let (step, errno) = match &error {
         RuntimeError::Step { step, errno } => (step.clone(), *errno),
         other => (other.to_string(), 0),

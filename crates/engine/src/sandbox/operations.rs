@@ -98,6 +98,14 @@ impl State {
                     let work = Work::Restore { snapshot, start: keeps_up };
                     (work, None, Some(dropped), Some(pending), Reply::Done(reply))
                 }
+                What::Import { archive, spec, reply } => {
+                    if reply.is_closed() {
+                        // Whoever sends the archive has gone while it waited.
+                        continue;
+                    }
+                    let work = Work::Import { archive, snapshot: SnapshotId::random() };
+                    (work, Some(spec), None, None, Reply::Snapshot(reply))
+                }
                 What::Wipe { reply } => (Work::Wipe, None, None, None, Reply::Done(reply)),
             };
             let ongoing = Begin { work, spec, dropped, by, reply };
@@ -169,9 +177,8 @@ impl State {
             origin,
             spec: spec.clone(),
             snapshot_millis: self.snapshot_millis,
-            work,
         };
-        let done = tokio::spawn(operation.perform());
+        let done = tokio::spawn(operation.perform(work));
         self.ongoing = Some(Ongoing { done, snapshot, spec, dropped, by, reply });
         Ok(())
     }

@@ -173,7 +173,7 @@ fn a_disk_that_is_full_leaves_what_was_there() {
     tree_write(&mut connection, path.clone(), &Archive::default().file("old", &[1; 300_000]).end()).unwrap();
     let failure =
         tree_write(&mut connection, path.clone(), &Archive::default().file("new", &[1; 900_000]).end());
-    assert_failure(&failure.unwrap_err(), FailureKind::LimitReached, "new: No space left on device");
+    assert_failure(&failure.unwrap_err(), FailureKind::DiskFull, "new: No space left on device");
     let archive = tree_read(&mut connection, path.clone()).unwrap();
     assert_eq!(tar::Archive::new(&archive[..]).entries().unwrap().count(), 1);
     // What was unpacked is gone, so there is room again.

@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
+use axum::http::HeaderValue;
 use engine::{
     Beginning, CommandOutcome, Key, KeySecret, Lease, LimitsSpec, Sandbox, SandboxSpec, SandboxState,
     Settings, Snapshot, SnapshotName, SnapshotSpec,
@@ -25,6 +26,8 @@ const SSH_PORT_FIRST: u32 = 2222;
 const INITIAL: &str = "initial";
 /// What the names of those after commands begin with.
 const AFTER_COMMAND: &str = "cmd_";
+/// What the names of those after imports begin with.
+const AFTER_IMPORT: &str = "import_";
 const NAME_BYTES_MAX: usize = 63;
 const TIMEOUT_DEFAULT_S: f64 = 30.0;
 /// The most that Linux passes as one argument (`MAX_ARG_STRLEN` of execve(2)), with the NUL at its end.
@@ -153,6 +156,21 @@ pub(super) fn command_spec(
     let snapshot = SnapshotSpec { name, note: Some(command.clone()) };
     let argv = ["sh", "-c", &command].map(str::to_owned).to_vec();
     Ok((CommandSpec { argv, timeout }, snapshot))
+}
+
+/// The snapshot after an import.
+pub(super) fn import_snapshot() -> SnapshotSpec {
+    SnapshotSpec { name: SnapshotName::Timed(AFTER_IMPORT.to_owned()), note: None }
+}
+
+/// What an export is to be called where it is saved. Snapshots that were taken through another dialect may have any
+/// name.
+pub(super) fn archive_disposition(vm: &str, snapshot: &str) -> HeaderValue {
+    let fits = |letter: char| letter.is_ascii_alphanumeric() || matches!(letter, '.' | '_' | '-');
+    let name: String =
+        format!("{vm}-{snapshot}").chars().map(|letter| if fits(letter) { letter } else { '_' }).collect();
+    let value = format!("attachment; filename=\"{name}.tar.zst\"");
+    HeaderValue::try_from(value).unwrap_or(HeaderValue::from_static("attachment"))
 }
 
 /// Seconds within the limits. The agent counts milliseconds.

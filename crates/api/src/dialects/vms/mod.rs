@@ -48,10 +48,14 @@ pub(crate) fn routes() -> OpenApiRouter<ApiState> {
         .routes(routes!(workspace::command_run))
         // /vms/{name}/wipe
         .routes(routes!(workspace::workspace_wipe))
+        // /vms/{name}/import
+        .routes(routes!(workspace::workspace_import))
         // /vms/{name}/snapshots
         .routes(routes!(snapshots::snapshot_list))
         // /vms/{name}/snapshots/{snapshot}/restore
         .routes(routes!(snapshots::snapshot_restore))
+        // /vms/{name}/snapshots/{snapshot}/export
+        .routes(routes!(snapshots::snapshot_export))
         // /snapshots
         .routes(routes!(snapshots::snapshot_list_all));
     guarded(about_keys, &ADMIN).merge(guarded(with_key, &KEY))

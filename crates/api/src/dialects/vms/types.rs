@@ -189,7 +189,7 @@ pub(super) struct SnapshotBody {
     /// Its name.
     #[schema(example = "cmd_1702147200000")]
     pub(super) snapshot_name: String,
-    /// The command it was taken after; null for the one that the machine began with.
+    /// The command it was taken after; null for the one that the machine began with, and after an import.
     #[schema(required)]
     pub(super) command: Option<String>,
     /// Always null: snapshots are where the machine is.

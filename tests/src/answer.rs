@@ -13,6 +13,29 @@ pub struct Answer {
     pub text: String,
 }
 
+/// The same where the body may be no text.
+#[derive(Debug)]
+pub struct RawAnswer {
+    /// The HTTP status.
+    pub status: u16,
+    /// Names in lower case, and values.
+    pub headers: Vec<(String, String)>,
+    /// The body.
+    pub body: Vec<u8>,
+}
+
+impl RawAnswer {
+    /// As text.
+    ///
+    /// # Panics
+    /// When it is none.
+    #[must_use]
+    pub fn into_text(self) -> Answer {
+        let text = String::from_utf8(self.body).expect("the answer is UTF-8");
+        Answer { status: self.status, headers: self.headers, text }
+    }
+}
+
 impl Answer {
     /// The first header of this name, in lower case.
     #[must_use]

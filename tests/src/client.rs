@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use ureq::{Agent, http::Request};
 
 use crate::{
-    answer::{Answer, Run},
+    answer::{Answer, RawAnswer, Run},
     keys::Key,
 };
 
@@ -57,10 +57,24 @@ impl Client {
     /// # Errors
     /// The connection's.
     pub fn send(&self, method: &str, path: &str, body: Option<&[u8]>) -> Result<Answer, ureq::Error> {
+        let body = body.map(|body| ("application/json", body));
+        Ok(self.send_bytes(method, path, body)?.into_text())
+    }
+
+    /// The same with a body of any type; the answer's may be no text.
+    ///
+    /// # Errors
+    /// The connection's.
+    pub fn send_bytes(
+        &self,
+        method: &str,
+        path: &str,
+        body: Option<(&str, &[u8])>,
+    ) -> Result<RawAnswer, ureq::Error> {
         let request = Request::builder().method(method).uri(format!("{}{path}", self.base));
         let request = self.headers.iter().fold(request, |it, (name, value)| it.header(name, value));
         let mut response = match body {
-            Some(body) => self.agent.run(request.header("content-type", "application/json").body(body)?)?,
+            Some((kind, body)) => self.agent.run(request.header("content-type", kind).body(body)?)?,
             None => self.agent.run(request.body(())?)?,
         };
         let headers = response
@@ -69,8 +83,7 @@ impl Client {
             .map(|(name, value)| (name.to_string(), String::from_utf8_lossy(value.as_bytes()).into_owned()))
             .collect();
         let body = response.body_mut().with_config().limit(BODY_BYTES_MAX).read_to_vec()?;
-        let text = String::from_utf8(body).expect("every answer is UTF-8");
-        Ok(Answer { status: response.status().as_u16(), headers, text })
+        Ok(RawAnswer { status: response.status().as_u16(), headers, body })
     }
 
     fn must(&self, method: &str, path: &str, body: Option<&[u8]>) -> Answer {

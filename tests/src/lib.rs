@@ -12,7 +12,7 @@ mod processes;
 mod server;
 mod traces;
 
-pub use answer::{Answer, Run};
+pub use answer::{Answer, RawAnswer, Run};
 pub use client::Client;
 pub use keys::{Key, keys_command};
 pub use processes::{children_of, pids_below, status_field};

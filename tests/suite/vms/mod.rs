@@ -1,6 +1,7 @@
 //! The vms dialect: named machines, commands, snapshots.
 
 mod answers;
+mod archives;
 mod errors;
 mod order;
 mod recovery;

@@ -66,7 +66,7 @@ fn a_command_goes_on_when_its_server_is_killed_and_its_snapshot_is_taken() {
 }
 
 /// The first process of the machine that has this program in the background, as the host knows it.
-fn agent_of(server: &Server, program: &str) -> Pid {
+pub(super) fn agent_of(server: &Server, program: &str) -> Pid {
     let traces = server.traces();
     let line = traces.processes.iter().find(|line| line.contains(&format!(" {program} ("))).expect("it runs");
     let pid: u32 = line.split(' ').next().unwrap().parse().unwrap();

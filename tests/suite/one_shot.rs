@@ -39,6 +39,26 @@ fn uploaded_files_are_there_for_the_next_execution() {
     let _ = upload(json!([]));
 }
 
+/// More files than the agent's answers fit into a socket, and larger together than the other direction holds.
+#[test]
+fn a_project_of_many_files_arrives_whole() {
+    let server = Server::start();
+    let content = "x".repeat(1000);
+    let files = |folder: &str, count: usize| -> Vec<_> {
+        (0..count).map(|number| json!({"path": format!("{folder}/{number}"), "content": content})).collect()
+    };
+    let code = "cat a/* | wc -c";
+    let program = json!({"runtime": "bash", "code": code, "files": files("a", 5000)});
+    assert_eq!(server.execute(&program).output(), "5000000\n");
+
+    let waits =
+        json!({"runtime": "bash", "mode": "persistent", "code": "sleep 60", "files": files("a", 2000)});
+    let id = server.create(&waits);
+    assert_eq!(server.run(&id).exit_code, 0);
+    let _ = server.post(&format!("/sandbox/{id}/files"), &json!(files("b", 2000))).ok();
+    server.remove(&id);
+}
+
 #[test]
 fn status_and_listing_follow_the_life_of_a_sandbox() {
     let server = Server::start();

@@ -126,9 +126,11 @@ impl Runtime for NativeRuntime {
         let launched = loop {
             attempts += 1;
             match self.launcher().await?.launch(spec.clone()).await {
-                // It may run: then it was not told, and is begun anew.
+                // It may run: then it was not told, and is begun anew. What nothing is kept of begins with nothing.
                 Err(CallError::Gone(_)) if attempts < ATTEMPTS => {
-                    self.kill(spec.sandbox).await?;
+                    let ended =
+                        if spec.ephemeral { self.remove(spec.sandbox) } else { self.kill(spec.sandbox) };
+                    ended.await?;
                 }
                 launched => break launched?,
             }

@@ -88,3 +88,57 @@ fn a_lease_ends_on_time_though_the_server_was_killed() {
     });
     wait_until("nothing of it runs", || server.traces().programs().is_empty());
 }
+
+#[test]
+fn runs_of_which_nothing_is_kept_succeed_though_launchers_die() {
+    let server = Server::start();
+    let done = std::sync::atomic::AtomicBool::new(false);
+    let is_done = || done.load(std::sync::atomic::Ordering::Relaxed);
+    std::thread::scope(|scope| {
+        for _ in 0..8 {
+            scope.spawn(|| {
+                while !is_done() {
+                    assert_eq!(server.execute_code("bash", "echo alive").output(), "alive\n");
+                }
+            });
+        }
+        for _ in 0..10 {
+            std::thread::sleep(std::time::Duration::from_millis(200));
+            server.launcher_kill();
+        }
+        done.store(true, std::sync::atomic::Ordering::Relaxed);
+    });
+}
+
+#[test]
+fn a_layer_that_was_being_made_when_the_launcher_died_is_made_to_its_end() {
+    let server = Server::start();
+    let id = server.create(&json!({"runtime": "bash", "code": "echo alive > file; cat file"}));
+    let layer = server.data().join("storage/sandboxes").join(&id);
+    let made = std::process::Command::new("btrfs").args(["-q", "subvolume", "create"]).arg(layer).status();
+    assert!(made.unwrap().success());
+    assert_eq!(server.run(&id).output(), "alive\n");
+}
+
+/// Kills the launcher while machines are restored: what the next launcher does not find then is not lost.
+#[test]
+fn a_machine_that_was_restored_while_the_launcher_died_is_up() {
+    let server = Server::start();
+    let key = server.key_create(&["--admin"]);
+    let client = server.with_key(&key);
+    assert_eq!(client.post("/vms", &json!({"name": "m"})).status, 201);
+    for number in 0..25 {
+        // A launcher that dies young has its successor wait.
+        std::thread::sleep(std::time::Duration::from_millis(120));
+        let restored = std::thread::scope(|scope| {
+            let restore = scope.spawn(|| client.post_empty("/vms/m/snapshots/initial/restore").status);
+            std::thread::sleep(std::time::Duration::from_millis(number % 15));
+            server.launcher_kill();
+            restore.join().unwrap()
+        });
+        assert_eq!(restored, 200);
+        assert_eq!(client.execute_code("bash", "echo alive").output(), "alive\n");
+        let machine = client.get("/vms/m").ok();
+        assert_eq!(machine["status"], "running", "after restore {number}: {machine}");
+    }
+}

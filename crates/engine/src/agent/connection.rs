@@ -116,11 +116,7 @@ impl Connection {
 
     /// The next answer where no output can come.
     pub(crate) async fn answer(&mut self) -> Result<Event, AgentError> {
-        match self.next().await? {
-            Incoming::Event(Event::Failed(failure)) => Err(AgentError::Failed(failure)),
-            Incoming::Event(event) => Ok(event),
-            Incoming::Output(_) | Incoming::ErrorOutput(_) => Err(AgentError::unexpected_frame(Kind::Output)),
-        }
+        self.split().0.answer().await
     }
 }
 
@@ -144,6 +140,15 @@ impl Receiving<'_> {
     /// The next frame. One that was not waited for is not lost.
     pub(crate) async fn next(&mut self) -> Result<Incoming, AgentError> {
         poll_fn(|context| self.poll_next(context)).await
+    }
+
+    /// The next answer where no output can come.
+    pub(super) async fn answer(&mut self) -> Result<Event, AgentError> {
+        match self.next().await? {
+            Incoming::Event(Event::Failed(failure)) => Err(AgentError::Failed(failure)),
+            Incoming::Event(event) => Ok(event),
+            Incoming::Output(_) | Incoming::ErrorOutput(_) => Err(AgentError::unexpected_frame(Kind::Output)),
+        }
     }
 
     fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Result<Incoming, AgentError>> {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use protocol::{
     ExecId, GuestPath,
-    agent::{Event, ExecEnd, ExecSpec, Request},
+    agent::{Event, ExecEnd, ExecSpec, Failure, Request},
     frame::{self, FrameError, Kind, STREAM_BYTES},
 };
 
@@ -42,8 +42,22 @@ pub(crate) async fn files_write_and_exec_start(
     files_write_and(connection, files, last).await
 }
 
+/// Answers are taken while files are sent: an agent whose answers nobody takes stops reading in the end, and two
+/// that wait for each other wait for ever.
 async fn files_write_and(
     connection: &mut Connection,
+    files: &[ProgramFile],
+    last: Vec<u8>,
+) -> Result<(), AgentError> {
+    let (mut receiving, mut sending) = connection.split();
+    let send = files_send(&mut sending, files, last);
+    let answers = files_answered(&mut receiving, files.len());
+    let ((), refused) = tokio::try_join!(send, answers)?;
+    refused.map_or(Ok(()), |failure| Err(AgentError::Failed(failure)))
+}
+
+async fn files_send(
+    sending: &mut Sending<'_>,
     files: &[ProgramFile],
     last: Vec<u8>,
 ) -> Result<(), AgentError> {
@@ -54,24 +68,28 @@ async fn files_write_and(
         for piece in file.content.chunks(STREAM_BYTES) {
             frames.extend(frame::encode(Kind::Input, piece)?);
             if frames.len() >= STREAM_BYTES {
-                connection.send(&frames).await?;
+                sending.send(&frames).await?;
                 frames.clear();
             }
         }
         frames.extend(frame::encode(Kind::InputEnd, &[])?);
     }
     frames.extend(last);
-    connection.send(&frames).await?;
-    let mut failed = None;
-    for _ in files {
-        match connection.answer().await {
+    sending.send(&frames).await
+}
+
+/// Takes an answer for each file. Returns the first of those that say that a file can't be written.
+async fn files_answered(receiving: &mut Receiving<'_>, count: usize) -> Result<Option<Failure>, AgentError> {
+    let mut refused = None;
+    for _ in 0..count {
+        match receiving.answer().await {
             Ok(Event::Done) => {}
             Ok(event) => return Err(AgentError::Unexpected(event)),
-            Err(error @ AgentError::Failed(_)) => failed = failed.or(Some(error)),
+            Err(AgentError::Failed(failure)) => refused = refused.or(Some(failure)),
             Err(error) => return Err(error),
         }
     }
-    failed.map_or(Ok(()), Err)
+    Ok(refused)
 }
 
 /// What an exec does next.

@@ -61,6 +61,10 @@ impl State {
         if !self.up {
             return;
         }
+        if self.task.engine.agent_answers(self.task.record.id).await {
+            // What ended was the one before a restore, or one that was being restored when its launcher died.
+            return;
+        }
         let end = if stats.oom_kills > 0 {
             EndReason::OutOfMemory { limit_bytes: self.task.record.limits.memory_bytes }
         } else {

@@ -55,7 +55,7 @@ impl Layers {
             mkdirat(&self.sandboxes, name.as_str(), Mode::from_raw_mode(0o700))
         };
         match made {
-            Err(Errno::EXIST) => return self.reopen(&name, overlays).map(|()| false),
+            Err(Errno::EXIST) => return self.reopen(&name, overlays, disk_bytes).map(|()| false),
             other => other.step(|| "make the writable layer".to_owned())?,
         }
         let filled = self.fill(&name, overlays, disk_bytes);
@@ -77,32 +77,33 @@ impl Layers {
         Ok(())
     }
 
+    /// Makes what an empty layer has, as far as it is not there yet.
     fn fill(&self, name: &str, overlays: &[&str], disk_bytes: u64) -> Result<(), StepError> {
         let layer = self.open_layer(name)?;
         if self.subvolumes {
             sys::subvolume_limit(layer.as_fd(), disk_bytes).step(|| "limit the writable layer".to_owned())?;
         }
-        let mode = Mode::from_raw_mode(0o755);
+        let make = |folder: &str| match mkdirat(&layer, folder, Mode::from_raw_mode(0o755)) {
+            Err(Errno::EXIST) => Ok(()),
+            other => other,
+        };
         for overlay in overlays {
-            mkdirat(&layer, *overlay, mode)
-                .and_then(|()| mkdirat(&layer, format!("{overlay}/upper"), mode))
-                .and_then(|()| mkdirat(&layer, format!("{overlay}/work"), mode))
+            make(overlay)
+                .and_then(|()| make(&format!("{overlay}/upper")))
+                .and_then(|()| make(&format!("{overlay}/work")))
                 .step(|| format!("make the layer's folder {overlay}"))?;
         }
         Ok(())
     }
 
-    /// Lets a layer be used again that was mounted `volatile`: overlayfs marks it, and refuses it while the
-    /// mark is there (kernel filesystems/overlayfs, "Volatile mount").
-    fn reopen(&self, name: &str, overlays: &[&str]) -> Result<(), StepError> {
-        for overlay in overlays {
-            let mark = format!("{name}/{overlay}/work/work/incompat/volatile");
-            match rustix::fs::unlinkat(&self.sandboxes, mark, AtFlags::REMOVEDIR) {
-                Ok(()) | Err(Errno::NOENT) => {}
-                Err(errno) => return Err(StepError::new("reopen the writable layer", errno)),
-            }
+    /// Lets a layer be used again: one that a launcher was making when it died is made to its end.
+    fn reopen(&self, name: &str, overlays: &[&str], disk_bytes: u64) -> Result<(), StepError> {
+        let made_last = overlays.last().map(|overlay| format!("{name}/{overlay}/work")).unwrap_or_default();
+        match rustix::fs::accessat(&self.sandboxes, made_last, Access::EXISTS, AtFlags::empty()) {
+            Ok(()) => Ok(()),
+            Err(Errno::NOENT) => self.fill(name, overlays, disk_bytes),
+            Err(errno) => Err(StepError::new("reopen the writable layer", errno)),
         }
-        Ok(())
     }
 
     pub(super) fn open_layer(&self, name: &str) -> Result<OwnedFd, StepError> {

@@ -8,7 +8,10 @@ use std::{
     time::Duration,
 };
 
-use blackbox::{Server, atoll, deadline::wait_until};
+use blackbox::{
+    Server, atoll,
+    deadline::{found, wait_until},
+};
 use rustix::fs::{FallocateFlags, fallocate, statvfs, syncfs};
 use serde_json::json;
 
@@ -133,6 +136,11 @@ fn sandboxes_that_fill_the_storage_together_can_be_removed_and_followed() {
             scope.spawn(move || server.post_empty(&format!("/sandbox/{id}/execute")));
         }
     });
+    // While a large piece is looked for, btrfs says for a moment that nothing is free.
+    let has_filled =
+        |id: &String| server.get(&format!("/admin/api/sandboxes/{id}/logs")).text.contains("full");
+    let filled = found(Duration::from_secs(60), || greedy.iter().all(has_filled).then_some(()));
+    assert!(filled.is_ok(), "they go on writing");
     wait_until("the storage is full", || space(&server).1 < 4 << 20);
     server.kill();
     server.start_again();

@@ -10,6 +10,7 @@ use std::{
     io::{self, Read, Seek, Write},
     os::unix::ffi::OsStrExt as _,
     path::Path,
+    time::{Duration, Instant},
 };
 
 use protocol::HostPath;
@@ -88,10 +89,9 @@ pub fn instance_claim(data: &Path, cgroups: &CgroupHost) -> Result<InstanceLease
             if !wanted {
                 continue;
             }
-            match file.try_lock() {
-                Ok(()) => {}
-                Err(TryLockError::WouldBlock) => continue,
-                Err(TryLockError::Error(error)) => return Err(failed(&path)(error)),
+            let is_own = matches!(choice, Choice::Own);
+            if !lock_take(&file, is_own).map_err(failed(&path))? {
+                continue;
             }
             let note = file.set_len(0).and_then(|()| file.rewind()).and_then(|()| file.write_all(owner));
             note.map_err(failed(&path))?;
@@ -99,6 +99,26 @@ pub fn instance_claim(data: &Path, cgroups: &CgroupHost) -> Result<InstanceLease
         }
     }
     Err(InstanceError::AllInUse)
+}
+
+/// How long the rest of a server that has ended may take to let go of its number.
+const OWN_PATIENCE: Duration = Duration::from_secs(10);
+const OWN_POLL: Duration = Duration::from_millis(10);
+
+/// Takes a number's lock. Returns whether it was free. A server's own number is waited for: what is left of the
+/// server before holds it, and its sandboxes are found under that number only.
+fn lock_take(file: &File, is_own: bool) -> io::Result<bool> {
+    let give_up = Instant::now() + OWN_PATIENCE;
+    loop {
+        match file.try_lock() {
+            Ok(()) => return Ok(true),
+            Err(TryLockError::WouldBlock) if is_own && Instant::now() < give_up => {
+                std::thread::sleep(OWN_POLL);
+            }
+            Err(TryLockError::WouldBlock) => return Ok(false),
+            Err(TryLockError::Error(error)) => return Err(error),
+        }
+    }
 }
 
 /// Whether sandboxes of this number run whose server may come back for them.

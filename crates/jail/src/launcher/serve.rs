@@ -115,7 +115,8 @@ impl Launcher {
     /// Serves until the server is gone. What runs then goes on or is ended, as the configuration says.
     pub(super) fn run(mut self) -> i32 {
         // Not before: they would hold the pipe that tells of readiness.
-        for _ in 0..WORKERS_KEPT {
+        let ahead = if self.config.prepare_ahead { WORKERS_KEPT } else { 0 };
+        for _ in 0..ahead {
             match Worker::start(&self.layers) {
                 Ok(worker) => self.workers.push(worker),
                 Err(error) => self.report_error(Err(error)),

@@ -141,11 +141,10 @@ fn sandboxes_that_fill_the_storage_together_can_be_removed_and_followed() {
         |id: &String| server.get(&format!("/admin/api/sandboxes/{id}/logs")).text.contains("full");
     let filled = found(Duration::from_secs(60), || greedy.iter().all(has_filled).then_some(()));
     assert!(filled.is_ok(), "they go on writing");
-    wait_until("the storage is full", || space(&server).1 < 4 << 20);
+    assert_eq!(space(&server).1, 0, "the storage is full");
     server.kill();
+    // It needs room for a new image, which the reserve gives it; a launch needs more.
     server.start_again();
-    assert!(server.log().contains("too full to bring the `host` image up to date"), "{}", server.log());
-    assert!(space(&server).1 < 64 << 20, "it is still full");
     let refused = server.post("/execute", &json!({"runtime": "bash", "code": "true"})).error(503);
     assert!(refused.contains("storage is full"), "{refused}");
     for id in &greedy {

@@ -6,7 +6,10 @@ use std::{
     time::Duration,
 };
 
-use blackbox::{Server, deadline::wait_until};
+use blackbox::{
+    Server,
+    deadline::{found, wait_until},
+};
 use serde_json::{Value, json};
 
 /// A program that ends by itself long after the test.
@@ -81,15 +84,15 @@ fn uploads_that_stall_hold_up_large_bodies_only() {
     // The two can't both be held: the second one is answered when it has waited long enough.
     let code = format!("echo large # {}", "x".repeat(BODY_MAX / 2));
     let large = json!({"runtime": "bash", "code": code});
-    wait_until("all memory for bodies is taken", || {
+    // Each attempt may wait for memory as long as a body may, and get some when a stalled one is refused.
+    let refused = found(Duration::from_secs(60), || {
         let answer = server.post("/execute", &large);
-        if answer.status == 503 {
-            assert!(answer.error(503).contains("--body-memory"));
-            let seconds: u64 = answer.header("retry-after").expect("Retry-After").parse().expect("seconds");
-            assert!(seconds >= 1);
-        }
-        answer.status == 503
+        (answer.status == 503).then_some(answer)
     });
+    let refused = refused.expect("all memory for bodies is taken");
+    assert!(refused.error(503).contains("--body-memory"));
+    let seconds: u64 = refused.header("retry-after").expect("Retry-After").parse().expect("seconds");
+    assert!(seconds >= 1);
     assert_eq!(server.execute_code("bash", "echo small").output(), "small\n");
     drop(stalled);
     wait_until("the memory is free again", || server.post("/execute", &large).status == 200);

@@ -141,7 +141,7 @@ fn sandboxes_that_fill_the_storage_together_can_be_removed_and_followed() {
         |id: &String| server.get(&format!("/admin/api/sandboxes/{id}/logs")).text.contains("full");
     let filled = found(Duration::from_secs(60), || greedy.iter().all(has_filled).then_some(()));
     assert!(filled.is_ok(), "they go on writing");
-    assert_eq!(space(&server).1, 0, "the storage is full");
+    assert!(space(&server).1 < 64 << 20, "the storage is full");
     server.kill();
     // It needs room for a new image, which the reserve gives it; a launch needs more.
     server.start_again();

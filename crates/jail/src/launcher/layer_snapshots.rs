@@ -7,7 +7,7 @@ use std::os::fd::AsFd;
 
 use protocol::{SandboxId, SnapshotId, launcher::NOTE_BYTES_MAX};
 use rustix::{
-    fs::{AtFlags, XattrFlags, fgetxattr, fsetxattr, renameat},
+    fs::{AtFlags, XattrFlags, fgetxattr, fremovexattr, fsetxattr, renameat},
     io::Errno,
 };
 use storage::tree_copy::tree_copy;
@@ -20,7 +20,8 @@ use crate::{
 
 impl Layers {
     /// Keeps the state of a layer under a new name, and what is to be known of it. Both are on the disk when this
-    /// returns: the note is an attribute of the layer's own folder, and so part of the same transaction.
+    /// returns. Of subvolumes, the note is an attribute of the folder of snapshots, and so part of the same
+    /// transaction; not of the layer, whose quota may be used up.
     pub(super) fn snapshot_create(
         &self,
         sandbox: SandboxId,
@@ -29,14 +30,18 @@ impl Layers {
     ) -> Result<(), StepError> {
         let (layer, name) = (sandbox.to_string(), snapshot.to_string());
         let step = || "make the snapshot".to_owned();
+        let noted = || "note what the snapshot is".to_owned();
         let opened = self.open_layer(&layer)?;
-        fsetxattr(&opened, NOTE, note, XattrFlags::empty())
-            .step(|| "note what the snapshot is".to_owned())?;
-        if self.subvolumes {
-            let layer = opened;
-            return sys::subvolume_snapshot(layer.as_fd(), self.snapshots.as_fd(), &name, true).step(step);
+        if !self.subvolumes {
+            fsetxattr(&opened, NOTE, note, XattrFlags::empty()).step(noted)?;
+            return self.copy(&self.sandboxes, &layer, &self.snapshots, &name).step(step);
         }
-        self.copy(&self.sandboxes, &layer, &self.snapshots, &name).step(step)
+        fsetxattr(&self.snapshots, note_name(snapshot), note, XattrFlags::empty()).step(noted)?;
+        let taken = sys::subvolume_snapshot(opened.as_fd(), self.snapshots.as_fd(), &name, true);
+        if taken.is_err() {
+            let _ = fremovexattr(&self.snapshots, note_name(snapshot));
+        }
+        taken.step(step)
     }
 
     /// Makes the layer of a sandbox what a snapshot holds. When this returns it is so on the disk; when it fails
@@ -81,16 +86,26 @@ impl Layers {
 
     /// What was kept with a snapshot.
     pub(super) fn snapshot_note(&self, snapshot: SnapshotId) -> Result<Vec<u8>, StepError> {
-        let opened = Self::open_below(&self.snapshots, &snapshot.to_string())?;
+        let step = || "read what the snapshot is".to_owned();
         let mut note = vec![0; NOTE_BYTES_MAX];
-        let length = fgetxattr(&opened, NOTE, &mut note).step(|| "read what the snapshot is".to_owned())?;
+        let length = if self.subvolumes {
+            fgetxattr(&self.snapshots, note_name(snapshot), &mut note).step(step)?
+        } else {
+            let opened = Self::open_below(&self.snapshots, &snapshot.to_string())?;
+            fgetxattr(&opened, NOTE, &mut note).step(step)?
+        };
         note.truncate(length);
         Ok(note)
     }
 
     /// Removes a snapshot; it is no error if there is none.
     pub(super) fn snapshot_remove(&self, snapshot: SnapshotId) -> Result<(), StepError> {
-        self.tree_remove(&self.snapshots, &snapshot.to_string()).step(|| "remove the snapshot".to_owned())
+        let removed = self.tree_remove(&self.snapshots, &snapshot.to_string());
+        removed.step(|| "remove the snapshot".to_owned())?;
+        match fremovexattr(&self.snapshots, note_name(snapshot)) {
+            Ok(()) | Err(Errno::NODATA | Errno::OPNOTSUPP) => Ok(()),
+            Err(errno) => Err(StepError::new("remove what is noted of the snapshot", errno)),
+        }
     }
 
     /// Every snapshot.
@@ -142,8 +157,13 @@ impl Layers {
     }
 }
 
-/// The attribute of a layer's folder that says what its snapshot is. No sandbox sees that folder.
+/// The attribute of a copied layer's folder that says what it is. No sandbox sees that folder.
 const NOTE: &str = "trusted.atoll.snapshot";
+
+/// The attribute of the folder of snapshots that says what one of them is.
+fn note_name(snapshot: SnapshotId) -> String {
+    format!("{NOTE}.{snapshot}")
+}
 
 /// What the name of a layer ends in that was put aside. No sandbox's name does.
 const BEFORE: &str = ".before";

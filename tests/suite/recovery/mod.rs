@@ -76,6 +76,27 @@ fn a_run_goes_on_when_its_server_is_killed_and_its_result_is_recorded() {
 }
 
 #[test]
+fn a_run_that_was_being_set_up_when_its_server_was_killed_is_on_record_as_lost() {
+    let mut server = Server::start();
+    let package = json!({"path": "package.json", "content": r#"{"scripts": {"preinstall": "sleep 60"}}"#});
+    let id = server.create(&json!({
+        "runtime": "node", "code": "1", "timeout_ms": 60000, "install_deps": true, "files": [package],
+    }));
+    let client = (*server).clone();
+    let path = format!("/sandbox/{id}/execute");
+    let run = std::thread::spawn(move || client.send("POST", &path, None));
+    let installs = || server.traces().programs().iter().any(|program| program.to_string().contains("sleep"));
+    wait_until("it is being set up", installs);
+    server.kill();
+    assert!(run.join().unwrap().is_err());
+    server.start_again();
+    wait_until("its end is on record", || server.status(&id) == "failed");
+    let ended = server.get(&format!("/sandbox/{id}")).ok()["ended"].clone();
+    assert_eq!(ended["reason"], "lost", "{ended}");
+    wait_until("nothing of it runs", || server.traces().programs().is_empty());
+}
+
+#[test]
 fn a_lease_ends_on_time_though_the_server_was_killed() {
     let mut server = Server::start_with(&["--lease-persistent", "4s"]);
     let id = server.create(&json!({"runtime": "bash", "code": "sleep 1000", "mode": "persistent"}));
@@ -108,6 +129,24 @@ fn runs_of_which_nothing_is_kept_succeed_though_launchers_die() {
         }
         done.store(true, std::sync::atomic::Ordering::Relaxed);
     });
+}
+
+/// At its first sandbox a slot gets its user namespace, by the help of a process. What a launcher that dies over
+/// that leaves behind must not hold up the next one.
+#[test]
+fn a_launcher_that_dies_over_many_first_sandboxes_is_followed() {
+    let server = Server::start();
+    for number in 0..25 {
+        // A launcher that dies young has its successor wait.
+        std::thread::sleep(std::time::Duration::from_millis(120));
+        std::thread::scope(|scope| {
+            for _ in 0..16 {
+                scope.spawn(|| assert_eq!(server.execute_code("bash", "echo alive").output(), "alive\n"));
+            }
+            std::thread::sleep(std::time::Duration::from_micros(4000 + 700 * number));
+            server.launcher_kill();
+        });
+    }
 }
 
 #[test]

@@ -111,10 +111,15 @@ pub(crate) async fn exec_start(connection: &mut Connection, spec: ExecSpec) -> R
 }
 
 /// Follows an exec that was started before, in the place of whoever followed it; [`exec_next`] tells what it does.
+/// [`AgentError::Failed`] if there is none, or none any more.
 pub(crate) async fn exec_attach(connection: &mut Connection, exec: ExecId) -> Result<(), AgentError> {
     let mut frames = Vec::new();
     push_request(&mut frames, &Request::ExecAttach { exec })?;
-    connection.send(&frames).await
+    connection.send(&frames).await?;
+    match connection.answer().await? {
+        Event::ExecStarted { .. } => Ok(()),
+        event => Err(AgentError::Unexpected(event)),
+    }
 }
 
 /// Whether the agent answers at all.

@@ -250,8 +250,10 @@ impl Operation {
         let started = Instant::now();
         let settings = &self.engine.settings;
         let mut connection = self.connect().await?;
-        agent::exec_attach(&mut connection, exec).await.map_err(sandbox_ended)?;
-        let collected = agent::exec_collect_started(&mut connection, settings.output_bytes_max);
+        let collected = async {
+            agent::exec_attach(&mut connection, exec).await?;
+            agent::exec_collect_started(&mut connection, settings.output_bytes_max).await
+        };
         match tokio::time::timeout(settings.timeout_max + GRACE, collected).await {
             Ok(Ok(output)) => Ok(result_of(output, started, settings.timeout_max)),
             // It had ended, and was collected, before the server died.

@@ -134,7 +134,14 @@ impl Run {
 
     /// The rest of a program that an earlier server started.
     async fn followed(&self, connection: &mut Connection, started: Instant) -> Result<ProgramResult> {
-        agent::exec_attach(connection, main_exec(self.sandbox)).await.map_err(sandbox_ended)?;
+        agent::exec_attach(connection, main_exec(self.sandbox)).await.map_err(|error| match error {
+            // Set-up is many steps, which only the server that began them knows.
+            AgentError::Failed(_) => {
+                let text = "The server ended before it had started the program, or had its result";
+                Error::new(ErrorKind::SandboxEnded, text).caused_by(error)
+            }
+            other => sandbox_ended(other),
+        })?;
         self.collect(connection, started, None).await
     }
 

@@ -78,6 +78,13 @@ impl Error {
         Self::new(ErrorKind::NotFound, "Snapshot not found")
     }
 
+    /// A sandbox has `most` snapshots, and may not have more.
+    #[must_use]
+    pub fn snapshots_full(most: usize) -> Self {
+        let text = format!("Too many snapshots (at most {most} of a sandbox); restore an older one");
+        Self::new(ErrorKind::Busy { retry_after_s: 60 }, text)
+    }
+
     /// A defect or a broken host; the client learns nothing but that.
     pub fn internal(source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
         Self::new(ErrorKind::Internal, "Internal error").caused_by(source)

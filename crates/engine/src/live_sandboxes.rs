@@ -6,9 +6,10 @@ use protocol::{SandboxId, SnapshotId};
 use store::{Batch, Counter, Pending, SandboxRecord, SandboxState};
 use tokio::sync::oneshot;
 
+#[cfg(doc)]
+use crate::ErrorKind;
 use crate::{
-    Archive, Caller, CommandOutcome, Engine, Error, ErrorKind, Result, Sandbox, Snapshot, SnapshotName,
-    SnapshotSpec,
+    Archive, Caller, CommandOutcome, Engine, Error, Result, Sandbox, Snapshot, SnapshotName, SnapshotSpec,
     program::CommandSpec,
     sandbox::{Command, Operate, Target, Task, What, event},
 };
@@ -112,7 +113,6 @@ impl Engine {
         id: SandboxId,
         spec: SnapshotSpec,
     ) -> Result<Snapshot> {
-        self.snapshot_room_check(id, true).await?;
         self.operate(caller, id, |reply| What::Snapshot { spec, reply }).await
     }
 
@@ -286,12 +286,11 @@ impl Engine {
         self.handle(caller, id)?.ask(id, |reply| Command::Operate(Operate { by, what: what(reply) })).await?
     }
 
-    /// Whether a sandbox may have another snapshot.
+    /// Whether a sandbox may have another snapshot, before anything is done of which one is to be taken.
     async fn snapshot_room_check(&self, id: SandboxId, wanted: bool) -> Result<()> {
         let most = self.inner.settings.snapshots_max;
-        if wanted && self.inner.store.snapshot_count(id).await.map_err(Error::internal)? >= most as u64 {
-            let text = format!("Too many snapshots (at most {most} of a sandbox); restore an older one");
-            return Err(Error::new(ErrorKind::Busy { retry_after_s: 60 }, text));
+        if wanted && self.inner.store.snapshot_count(id).await.map_err(Error::internal)? >= most {
+            return Err(Error::snapshots_full(most));
         }
         Ok(())
     }

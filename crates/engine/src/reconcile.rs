@@ -12,7 +12,7 @@ use store::{
 
 use crate::{
     Error, Result, Runtime, Settings,
-    sandbox::{event, later},
+    sandbox::{event, later, snapshot_taken},
     snapshot::record_of,
 };
 
@@ -23,7 +23,12 @@ pub(crate) async fn reconcile(
     settings: &Settings,
 ) -> Result<Vec<(SandboxRecord, bool)>> {
     let page = store.sandbox_list(SandboxFilter::default(), Page::ALL).await.map_err(Error::internal)?;
-    let snapshots = store.snapshot_list_all(None).await.map_err(Error::internal)?;
+    let mut snapshots = store.snapshot_list_all(None).await.map_err(Error::internal)?;
+    let intents = store.snapshot_intents().await.map_err(Error::internal)?;
+    let there: HashSet<SnapshotId> =
+        runtime.snapshot_list().await.map_err(Error::internal)?.into_iter().collect();
+    let (mut taken, not_taken): (Vec<_>, Vec<_>) =
+        intents.into_iter().partition(|intent| intent.name.is_some() && there.contains(&intent.id));
     let rebooted = is_rebooted(store, settings).await?;
     let lost =
         if rebooted { "the host was restarted" } else { "its processes were gone when the server started" };
@@ -42,6 +47,16 @@ pub(crate) async fn reconcile(
             batch = batch.sandbox_delete(record.id);
             gone.insert(record.id);
             continue;
+        }
+        for taken in taken.extract_if(.., |taken| taken.sandbox == record.id) {
+            let told = snapshot_taken(&record, &taken, "restart");
+            batch = batch.snapshot_settle(taken.id).event_append(told);
+            tracing::info!(sandbox = %record.id, snapshot = %taken.id, "a snapshot that was being taken is there");
+            if matches!(&record.pending, Some(Pending::Command { snapshot, .. }) if *snapshot == taken.id) {
+                record.pending = None;
+                batch = batch.sandbox_update(record.clone());
+            }
+            snapshots.push(taken);
         }
         let adopted = runs && was_alive(record.state);
         if runs && !adopted {
@@ -67,11 +82,11 @@ pub(crate) async fn reconcile(
     let (stay, go): (Vec<_>, Vec<_>) = snapshots
         .into_iter()
         .partition(|snapshot| snapshot.name.is_some() && !gone.contains(&snapshot.sandbox));
-    batch = go.iter().fold(batch, |batch, snapshot| batch.snapshot_delete(snapshot.id));
+    let forgotten = go.iter().chain(&taken).chain(&not_taken);
+    batch = forgotten.fold(batch, |batch, snapshot| batch.snapshot_delete(snapshot.id));
     store.apply(batch).await.map_err(Error::internal)?;
     let sandboxes = kept.iter().map(|(record, _)| record.id).collect();
-    let unrecorded = snapshots_unrecorded(runtime, &stay).await?;
-    for snapshot in unrecorded {
+    for snapshot in snapshots_unrecorded(there, &stay) {
         let found = if rebooted { snapshot_found(runtime, snapshot, &sandboxes).await } else { None };
         if let Some(record) = found {
             match store.apply(Batch::new().snapshot_insert(record).durable()).await {
@@ -102,14 +117,13 @@ async fn snapshot_found(
 }
 
 /// Snapshots that are on no record. Those on record that are not there are told of.
-async fn snapshots_unrecorded(runtime: &dyn Runtime, records: &[SnapshotRecord]) -> Result<Vec<SnapshotId>> {
-    let mut missing: HashSet<SnapshotId> = records.iter().map(|record| record.id).collect();
-    let mut there = runtime.snapshot_list().await.map_err(Error::internal)?;
-    there.retain(|snapshot| !missing.remove(snapshot));
-    for snapshot in missing {
-        tracing::error!(%snapshot, "a snapshot is on record and not in the storage");
+fn snapshots_unrecorded(mut there: HashSet<SnapshotId>, records: &[SnapshotRecord]) -> HashSet<SnapshotId> {
+    for SnapshotRecord { id, .. } in records {
+        if !there.remove(id) {
+            tracing::error!(snapshot = %id, "a snapshot is on record and not in the storage");
+        }
     }
-    Ok(there)
+    there
 }
 
 /// One of which nothing is kept; one whose deletion was begun; one that nobody was told of.

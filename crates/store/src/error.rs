@@ -23,6 +23,14 @@ pub enum StoreError {
         /// Which one.
         id: String,
     },
+    /// There are as many as there may be.
+    #[error("there are {most} {noun}s already")]
+    Full {
+        /// What kind of record: `snapshot` …
+        noun: &'static str,
+        /// How many there may be.
+        most: usize,
+    },
     /// The disk of the data directory, or its quota, is full.
     #[error("{operation}: the disk that holds the store is full, nothing was written: free some space on it")]
     DiskFull {
@@ -61,6 +69,7 @@ impl From<rusqlite::Error> for Cause {
 pub(crate) enum Fault {
     NotFound { noun: &'static str, id: String },
     Exists { noun: &'static str, id: String },
+    Full { noun: &'static str, most: usize },
     Database(rusqlite::Error),
 }
 
@@ -77,6 +86,7 @@ impl Fault {
         match self {
             Self::NotFound { noun, id } => StoreError::NotFound { noun, id },
             Self::Exists { noun, id } => StoreError::Exists { noun, id },
+            Self::Full { noun, most } => StoreError::Full { noun, most },
             Self::Database(error) if error.sqlite_error_code() == Some(ErrorCode::DiskFull) => {
                 StoreError::DiskFull { operation }
             }

@@ -10,6 +10,7 @@ const MIGRATIONS: &[(&str, &str)] = &[
     ("0004_keys", include_str!("../migrations/0004_keys.sql")),
     ("0005_snapshots", include_str!("../migrations/0005_snapshots.sql")),
     ("0006_ordinals", include_str!("../migrations/0006_ordinals.sql")),
+    ("0007_snapshot_intents", include_str!("../migrations/0007_snapshot_intents.sql")),
 ];
 
 /// The schema version that this program works with.

@@ -33,11 +33,32 @@ pub struct SnapshotRecord {
 }
 
 impl Batch {
-    /// Inserts a record.
+    /// Inserts the record of a snapshot that is there.
     ///
     /// Fails with [`StoreError::Exists`] when the identifier, or the sandbox's name of it, is taken.
     pub fn snapshot_insert(self, record: SnapshotRecord) -> Self {
-        self.with("snapshot_insert", move |connection| insert(connection, &record))
+        self.with("snapshot_insert", move |connection| insert(connection, &record, true))
+    }
+
+    /// Inserts the record of a snapshot that is about to be there, of a sandbox that may have `most`. It holds its
+    /// name, and is in no list before [`Self::snapshot_settle`].
+    ///
+    /// Fails as [`Self::snapshot_insert`], and with [`StoreError::Full`].
+    pub fn snapshot_intend(self, record: SnapshotRecord, most: usize) -> Self {
+        self.with("snapshot_intend", move |connection| {
+            if count(connection, record.sandbox)? >= most {
+                return Err(Fault::Full { noun: "snapshot", most });
+            }
+            insert(connection, &record, false)
+        })
+    }
+
+    /// A snapshot that was intended is there.
+    pub fn snapshot_settle(self, id: SnapshotId) -> Self {
+        self.with("snapshot_settle", move |connection| {
+            connection.prepare_cached("UPDATE snapshots SET settled = 1 WHERE id = ?1")?.execute([Id(id)])?;
+            Ok(())
+        })
     }
 
     /// Deletes a record, if there is one.
@@ -55,24 +76,21 @@ impl Store {
     /// # Errors
     /// [`StoreError`] when the database fails.
     pub async fn snapshot_list(&self, sandbox: SandboxId) -> Result<Vec<SnapshotRecord>, StoreError> {
+        self.submit(Batch::new()).await?;
         self.query("snapshot_list", move |connection| {
-            let mut statement =
-                connection.prepare_cached("SELECT * FROM snapshots WHERE sandbox_id = ?1 ORDER BY seq")?;
+            let sql = "SELECT * FROM snapshots WHERE sandbox_id = ?1 AND settled ORDER BY seq";
+            let mut statement = connection.prepare_cached(sql)?;
             Ok(statement.query_map([Id(sandbox)], decode)?.collect::<Result<_, _>>()?)
         })
         .await
     }
 
-    /// How many snapshots a sandbox has.
+    /// How many snapshots a sandbox has or is about to have.
     ///
     /// # Errors
     /// [`StoreError`] when the database fails.
-    pub async fn snapshot_count(&self, sandbox: SandboxId) -> Result<u64, StoreError> {
-        self.query("snapshot_count", move |connection| {
-            let sql = "SELECT count(*) FROM snapshots WHERE sandbox_id = ?1";
-            Ok(connection.prepare_cached(sql)?.query_row([Id(sandbox)], |row| row.get(0))?)
-        })
-        .await
+    pub async fn snapshot_count(&self, sandbox: SandboxId) -> Result<usize, StoreError> {
+        self.query("snapshot_count", move |connection| Ok(count(connection, sandbox)?)).await
     }
 
     /// Everybody's snapshots, or one owner's, in the order in which they were taken.
@@ -80,18 +98,37 @@ impl Store {
     /// # Errors
     /// [`StoreError`] when the database fails.
     pub async fn snapshot_list_all(&self, owner: Option<String>) -> Result<Vec<SnapshotRecord>, StoreError> {
+        self.submit(Batch::new()).await?;
         self.query("snapshot_list_all", move |connection| {
             let whose = if owner.is_some() { "owner = ?1" } else { "?1 IS NULL" };
-            let sql = format!("SELECT * FROM snapshots WHERE {whose} ORDER BY seq");
+            let sql = format!("SELECT * FROM snapshots WHERE {whose} AND settled ORDER BY seq");
             Ok(connection.prepare_cached(&sql)?.query_map([owner], decode)?.collect::<Result<_, _>>()?)
+        })
+        .await
+    }
+
+    /// The snapshots that were intended and not settled: whether they are there is not known.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the database fails.
+    pub async fn snapshot_intents(&self) -> Result<Vec<SnapshotRecord>, StoreError> {
+        self.query("snapshot_intents", |connection| {
+            let mut statement =
+                connection.prepare("SELECT * FROM snapshots WHERE NOT settled ORDER BY seq")?;
+            Ok(statement.query_map((), decode)?.collect::<Result<_, _>>()?)
         })
         .await
     }
 }
 
-fn insert(connection: &Connection, record: &SnapshotRecord) -> Result<(), Fault> {
-    const SQL: &str = "INSERT INTO snapshots (id, sandbox_id, owner, name, note, image, created_at)
-        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
+fn count(connection: &Connection, sandbox: SandboxId) -> rusqlite::Result<usize> {
+    let sql = "SELECT count(*) FROM snapshots WHERE sandbox_id = ?1";
+    connection.prepare_cached(sql)?.query_row([Id(sandbox)], |row| row.get(0))
+}
+
+fn insert(connection: &Connection, record: &SnapshotRecord, settled: bool) -> Result<(), Fault> {
+    const SQL: &str = "INSERT INTO snapshots (id, sandbox_id, owner, name, note, image, created_at, settled)
+        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
     let inserted = connection.prepare_cached(SQL)?.execute(params![
         Id(record.id),
         Id(record.sandbox),
@@ -100,6 +137,7 @@ fn insert(connection: &Connection, record: &SnapshotRecord) -> Result<(), Fault>
         record.note,
         record.image,
         Micros(record.created_at),
+        settled,
     ]);
     match inserted {
         Err(error) if error.sqlite_extended_error_code() == Some(ffi::SQLITE_CONSTRAINT_UNIQUE) => {

@@ -75,10 +75,19 @@ impl Store {
         if batch.is_empty() {
             return Ok(());
         }
+        self.submit(batch).await
+    }
+
+    /// As [`Self::apply`], but handed over at once: what is applied or submitted later is stored later. The future
+    /// says what came of it.
+    pub fn submit(&self, batch: Batch) -> impl Future<Output = Result<(), StoreError>> + Send + use<> {
         let stopped = || StoreError::Stopped { operation: "apply" };
         let (reply, answer) = oneshot::channel();
-        self.writer.send(batch, reply).map_err(|_| stopped())?;
-        answer.await.unwrap_or_else(|_| Err(stopped()))
+        let sent = self.writer.send(batch, reply).map_err(|_| stopped());
+        async move {
+            sent?;
+            answer.await.unwrap_or_else(|_| Err(stopped()))
+        }
     }
 
     pub(crate) async fn query<T: Send + 'static>(

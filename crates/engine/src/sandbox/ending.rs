@@ -33,7 +33,7 @@ impl State {
     /// that finds it so finishes the work.
     pub(super) async fn delete(&mut self, reason: EndReason, by: &str) -> Result<()> {
         self.current_drop(&reason.to_string());
-        let half_taken = self.operations_drop(&reason);
+        let half_taken = self.operations_drop(&reason).await;
         let id = self.task.record.id;
         let mut snapshots: Vec<SnapshotId> = half_taken.into_iter().collect();
         if !self.task.record.ephemeral {
@@ -79,12 +79,18 @@ impl State {
         if self.current.is_none() && !self.up {
             return self.delete(EndReason::LeaseEnded, "lease").await.is_ok();
         }
-        let half_taken = self.operations_drop(&EndReason::LeaseEnded);
+        let half_taken = self.operations_drop(&EndReason::LeaseEnded).await;
         if let Err(error) = self.processes_end(&EndReason::LeaseEnded.to_string()).await {
             tracing::error!(sandbox = %self.task.record.id, ?error, "a sandbox whose lease is over can't be ended");
         }
         (self.up, self.permit) = (false, None);
-        self.snapshots_remove(half_taken.as_slice()).await;
+        if let Some(snapshot) = half_taken {
+            let forgotten = Batch::new().snapshot_delete(snapshot);
+            if let Err(error) = self.task.engine.store.apply(forgotten).await {
+                tracing::error!(%snapshot, %error, "the row of a snapshot that is none stays until the next start");
+            }
+            self.snapshots_remove(&[snapshot]).await;
+        }
         self.log.finish();
         let retention = self.task.engine.settings.ended_retention;
         let record = &mut self.task.record;

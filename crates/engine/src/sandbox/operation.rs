@@ -5,21 +5,20 @@
 
 use std::{sync::Arc, time::Duration, time::Instant};
 
-use jiff::Timestamp;
 use protocol::{
     ExecId, GuestPath, SnapshotId,
     agent::{ExecSpec, Stdin},
     launcher::{ImageName, LaunchSpec},
 };
-use store::{EndReason, SandboxRecord, SnapshotRecord};
+use store::{EndReason, SandboxRecord};
 
-use super::user::User;
+use super::{taking::Taken, user::User};
 use crate::{
     Archive, Error, ErrorKind, Result, RuntimeError,
     agent::{self, AgentError, Connection},
     engine::Inner,
     program::{CommandSpec, ProgramResult, WORK_FOLDER, not_started, result_of, sandbox_ended},
-    snapshot::{SnapshotSpec, note_of},
+    snapshot::SnapshotSpec,
 };
 
 /// What is to be done.
@@ -69,7 +68,7 @@ pub(super) struct Done {
     /// What the command gave.
     pub(super) result: Option<ProgramResult>,
     /// Whether a snapshot was taken, or why not.
-    pub(super) snapshot: Option<Result<SnapshotRecord>>,
+    pub(super) snapshot: Option<Result<Taken>>,
     /// Why the whole is none.
     pub(super) error: Option<Error>,
 }
@@ -114,7 +113,7 @@ impl Operation {
             Work::CommandResume { exec, snapshot } => {
                 self.finish(self.command_resume(exec).await, Some(snapshot), &mut done).await;
             }
-            Work::Snapshot(snapshot) => done.snapshot = Some(self.snapshot(snapshot).await),
+            Work::Snapshot(snapshot) => done.snapshot = self.snapshot_if(Some(snapshot)).await,
             Work::Restore { snapshot, start } => {
                 if let Err((end, error)) = self.restore(snapshot, start).await {
                     (done.end, done.error) = (end, Some(error));
@@ -122,7 +121,7 @@ impl Operation {
                 done.up = self.up;
             }
             Work::Import { archive, snapshot } => match self.import(archive).await {
-                Ok(()) => done.snapshot = Some(self.snapshot(snapshot).await),
+                Ok(()) => done.snapshot = self.snapshot_if(Some(snapshot)).await,
                 Err(error) => done.error = Some(error),
             },
             Work::Wipe => done.error = self.wipe().await.err(),
@@ -263,43 +262,6 @@ impl Operation {
         }
     }
 
-    async fn snapshot_if(&self, wanted: Option<SnapshotId>) -> Option<Result<SnapshotRecord>> {
-        match wanted {
-            Some(snapshot) => Some(self.snapshot(snapshot).await),
-            None => None,
-        }
-    }
-
-    async fn snapshot(&self, snapshot: SnapshotId) -> Result<SnapshotRecord> {
-        let now = Timestamp::now();
-        let spec = self.spec.as_ref();
-        let millis = now.as_millisecond().max(self.snapshot_millis + 1);
-        let record = SnapshotRecord {
-            id: snapshot,
-            seq: 0,
-            sandbox: self.record.id,
-            owner: self.record.owner.clone(),
-            name: spec.and_then(|spec| spec.name.at(millis)),
-            note: spec.and_then(|spec| spec.note.clone()),
-            image: self.record.image.clone(),
-            created_at: now,
-        };
-        let note = note_of(&record)?;
-        let taken = self.engine.runtime.snapshot_create(self.record.id, snapshot, note).await;
-        taken.map(|()| record).map_err(|error| {
-            let text = match &error {
-                RuntimeError::StorageFull { .. } => "the storage is full; delete snapshots or sandboxes",
-                RuntimeError::Step { errno, .. } if *errno == NO_LAYER => "the sandbox has no files yet",
-                _ => "the storage failed",
-            };
-            let kind = match &error {
-                RuntimeError::Step { errno, .. } if *errno == NO_LAYER => ErrorKind::Conflict,
-                _ => ErrorKind::Unavailable,
-            };
-            Error::new(kind, format!("The snapshot could not be taken: {text}")).caused_by(error)
-        })
-    }
-
     async fn restore(
         &mut self,
         snapshot: SnapshotId,
@@ -339,9 +301,6 @@ fn said(what: &str, result: &ProgramResult) -> Error {
     let first = text.lines().next().unwrap_or("it ended without a word");
     Error::new(ErrorKind::Refused, format!("{what}: {first}"))
 }
-
-/// `ENOENT` of errno(3).
-const NO_LAYER: i32 = 2;
 
 async fn patiently<T>(asked: impl Future<Output = std::result::Result<T, AgentError>>) -> Result<T> {
     match tokio::time::timeout(AGENT_PATIENCE, asked).await {

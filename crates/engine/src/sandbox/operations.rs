@@ -4,13 +4,14 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use protocol::{ExecId, SnapshotId};
-use store::{Batch, EndReason, Pending, SandboxState, SnapshotRecord, StoreError};
+use store::{Batch, EndReason, Pending, SandboxState};
 use tokio::{sync::oneshot, task::JoinHandle};
 
 use super::{
     handle::{CommandOutcome, Operate, Target, What},
     operation::{Done, Operation, Work},
-    recording::event,
+    recording::{event, snapshot_taken},
+    taking::Taken,
     task::State,
 };
 use crate::{
@@ -23,7 +24,6 @@ pub(super) struct Ongoing {
     pub(super) done: JoinHandle<Done>,
     /// The snapshot that may be there if it is broken off.
     pub(super) snapshot: Option<SnapshotId>,
-    spec: Option<SnapshotSpec>,
     /// Snapshots that go when it is done, if it is a restore.
     dropped: Option<Vec<SnapshotId>>,
     by: String,
@@ -48,9 +48,6 @@ impl Reply {
         }
     }
 }
-
-/// How often a name that is taken is tried with another time.
-const NAME_TRIES: u32 = 1000;
 
 impl State {
     /// Begins an operation, or puts it behind the one that goes on.
@@ -175,11 +172,11 @@ impl State {
             record: self.task.record.clone(),
             up: self.is_up(),
             origin,
-            spec: spec.clone(),
+            spec,
             snapshot_millis: self.snapshot_millis,
         };
         let done = tokio::spawn(operation.perform(work));
-        self.ongoing = Some(Ongoing { done, snapshot, spec, dropped, by, reply });
+        self.ongoing = Some(Ongoing { done, snapshot, dropped, by, reply });
         Ok(())
     }
 
@@ -205,7 +202,7 @@ impl State {
     /// An operation is done: what came of it is recorded, then told.
     pub(super) async fn operation_ended(&mut self, done: Option<Done>) {
         let Some(ongoing) = self.ongoing.take() else { return };
-        let Ongoing { spec, dropped, by, reply, .. } = ongoing;
+        let Ongoing { dropped, by, reply, .. } = ongoing;
         let lost = || Error::internal("an operation's task panicked");
         let Done { up, end, result, snapshot, error } = done.unwrap_or_else(|| Done {
             up: self.up,
@@ -228,10 +225,8 @@ impl State {
         if !(failed && was_made) {
             self.task.record.pending = None;
         }
-        let written = match (taken.zip(spec), dropped) {
-            (Some((snapshot, spec)), _) => {
-                self.snapshot_record(snapshot, &spec, &by, was_made).await.map(Some)
-            }
+        let written = match (taken, dropped) {
+            (Some(taken), _) => self.snapshot_settle(taken, &by, was_made).await.map(Some),
             (None, Some(dropped)) => self.restored_record(&dropped, &by).await.map(|()| None),
             (None, None) if was_made => self.record_settle().await.map(|()| None),
             (None, None) => self.record_write(None, &by).await.map(|()| None),
@@ -254,47 +249,30 @@ impl State {
         self.queue_next().await;
     }
 
-    /// Records a snapshot that is on the disk. What can't be recorded is removed again.
-    async fn snapshot_record(
-        &mut self,
-        mut snapshot: SnapshotRecord,
-        spec: &SnapshotSpec,
-        by: &str,
-        was_made: bool,
-    ) -> Result<Snapshot> {
-        let record = &self.task.record;
-        let mut millis = snapshot.created_at.as_millisecond().max(self.snapshot_millis + 1);
-        let mut tries = 0;
-        let written = loop {
-            let mut told = event(record, "snapshot_taken", by);
-            told.detail = serde_json::json!({ "snapshot": snapshot.id, "name": snapshot.name });
-            let batch = Batch::new()
-                .sandbox_update(record.clone())
-                .snapshot_insert(snapshot.clone())
-                .event_append(told);
-            // The snapshot has its own record with it on the disk; the sandbox has not.
-            let batch = if was_made { batch.durable() } else { batch };
-            match self.task.engine.store.apply(batch).await {
-                // Taken by one from before a restart, when the clock was ahead.
-                Err(StoreError::Exists { .. }) if spec.name.is_timed() && tries < NAME_TRIES => {
-                    (millis, tries) = (millis + 1, tries + 1);
-                    snapshot.name = spec.name.at(millis);
-                }
-                Err(StoreError::Exists { .. }) => {
-                    let text =
-                        format!("Snapshot {:?} exists already", snapshot.name.as_deref().unwrap_or(""));
-                    break Err(Error::new(ErrorKind::Conflict, text));
-                }
-                Err(error) => break Err(Error::internal(error)),
-                Ok(()) => break Ok(()),
-            }
-        };
+    /// A snapshot is on the disk, its row in the store: now it counts. Where a sandbox comes to be with it, both are
+    /// on the disk before anybody is told; otherwise what is left to write is done by the next start at the latest.
+    async fn snapshot_settle(&mut self, taken: Taken, by: &str, was_made: bool) -> Result<Snapshot> {
+        let Taken { record: snapshot, millis } = taken;
         self.snapshot_millis = millis;
-        self.view_update();
-        if let Err(error) = written {
-            self.snapshots_remove(&[snapshot.id]).await;
-            return Err(error);
+        let record = &self.task.record;
+        let batch = Batch::new()
+            .sandbox_update(record.clone())
+            .snapshot_settle(snapshot.id)
+            .event_append(snapshot_taken(record, &snapshot, by));
+        if was_made {
+            if let Err(error) = self.task.engine.store.apply(batch.durable()).await {
+                self.snapshots_remove(&[snapshot.id]).await;
+                return Err(Error::internal(error));
+            }
+        } else {
+            let written = self.task.engine.store.submit(batch);
+            tokio::spawn(async move {
+                if let Err(error) = written.await {
+                    tracing::error!(snapshot = %snapshot.id, %error, "a snapshot is not listed until the next start");
+                }
+            });
         }
+        self.view_update();
         Ok(Snapshot::of(&snapshot))
     }
 
@@ -317,12 +295,14 @@ impl State {
         }
     }
 
-    /// Breaks off what goes on and what waits. Returns the snapshot that may come of it.
-    pub(super) fn operations_drop(&mut self, why: &EndReason) -> Option<SnapshotId> {
+    /// Breaks off what goes on and what waits. Returns the snapshot that may have come of it.
+    pub(super) async fn operations_drop(&mut self, why: &EndReason) -> Option<SnapshotId> {
         let error = || Error::new(ErrorKind::SandboxEnded, format!("The sandbox {why}"));
         self.operations.drain(..).for_each(|operate| operate.refuse(error()));
         let ongoing = self.ongoing.take()?;
         ongoing.done.abort();
+        // From here on it writes nothing.
+        let _ = ongoing.done.await;
         ongoing.reply.refuse(error());
         ongoing.snapshot
     }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
-use store::{Batch, EndReason, Event, SandboxRecord};
+use store::{Batch, EndReason, Event, SandboxRecord, SnapshotRecord};
 
 use super::{task::State, view_of};
 use crate::{
@@ -50,6 +50,12 @@ pub(crate) fn event(record: &SandboxRecord, kind: &'static str, by: &str) -> Eve
         actor: by.to_owned(),
         detail: serde_json::to_value(&record.end).unwrap_or_default(),
     }
+}
+
+/// That a snapshot was taken.
+pub(crate) fn snapshot_taken(record: &SandboxRecord, snapshot: &SnapshotRecord, by: &str) -> Event {
+    let detail = serde_json::json!({ "snapshot": snapshot.id, "name": snapshot.name });
+    Event { detail, ..event(record, "snapshot_taken", by) }
 }
 
 /// Why a sandbox ended whose program gave this result.

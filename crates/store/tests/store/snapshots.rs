@@ -94,3 +94,26 @@ async fn facts_are_replaced() {
         assert_eq!(store.fact_get(Fact::Boot).await.unwrap().as_deref(), Some(boot));
     }
 }
+
+#[tokio::test]
+async fn a_snapshot_that_is_intended_is_listed_once_it_is_settled() {
+    let fixture = Fixture::new();
+    let store = fixture.open();
+    let one = SandboxId::random();
+    let (first, second) = (snapshot(one, "", Some("first")), snapshot(one, "", Some("second")));
+    store.apply(Batch::new().snapshot_intend(first.clone(), 2)).await.unwrap();
+    assert_eq!(store.snapshot_list(one).await.unwrap(), []);
+    assert_eq!(store.snapshot_list_all(None).await.unwrap(), []);
+    let again = store.apply(Batch::new().snapshot_intend(snapshot(one, "", Some("first")), 2)).await;
+    assert!(matches!(again, Err(StoreError::Exists { .. })), "{again:?}");
+    store.apply(Batch::new().snapshot_intend(second.clone(), 2)).await.unwrap();
+    let third = store.apply(Batch::new().snapshot_intend(snapshot(one, "", Some("third")), 2)).await;
+    assert!(matches!(third, Err(StoreError::Full { noun: "snapshot", most: 2 })), "{third:?}");
+    // Handed over and not waited for: the list has it.
+    drop(store.submit(Batch::new().snapshot_settle(second.id)));
+    let listed = store.snapshot_list(one).await.unwrap();
+    assert_eq!(listed.iter().map(|record| record.id).collect::<Vec<_>>(), [second.id]);
+    drop(store);
+    let intents = fixture.open().snapshot_intents().await.unwrap();
+    assert_eq!(intents.iter().map(|record| record.id).collect::<Vec<_>>(), [first.id]);
+}

@@ -25,9 +25,6 @@ use crate::{
 impl Launcher {
     /// Kills a sandbox, or finds that it does not run; answers when nothing of it is left.
     pub(super) fn end(&mut self, sandbox: SandboxId, waiting: Waiting) {
-        if self.offload_await(sandbox, waiting) {
-            return;
-        }
         self.promise_break(sandbox);
         if waiting.remove && self.ended.removal_add(sandbox, waiting) {
             return;

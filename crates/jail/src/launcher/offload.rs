@@ -6,15 +6,14 @@ use std::os::fd::AsFd;
 
 use protocol::{
     SandboxId,
-    launcher::{Failure, LaunchSpec, Reply},
+    launcher::{Call, Failure, LaunchSpec, Reply, Request},
 };
 use rustix::io::Errno;
 
 use super::{
     calls, groups,
-    running::Waiting,
     serve::{Launcher, Source},
-    worker::{LayerWork, Worker},
+    worker::{Job, LayerWork, Worker},
 };
 use crate::failure::StepError;
 
@@ -25,13 +24,16 @@ pub(super) const WORKERS_KEPT: usize = 2;
 pub(super) struct Offloaded {
     worker: Worker,
     then: Then,
-    /// Requests to end the sandbox that came meanwhile.
-    waiting: Vec<Waiting>,
+    /// Requests that came meanwhile, in their order: the worker answers before the launcher hears that it is done.
+    waiting: Vec<Call>,
 }
+
+/// Requests about one sandbox that wait for the work on its layer; more are refused.
+const WAITING_MAX: usize = 64;
 
 /// What follows when the work is done.
 pub(super) enum Then {
-    /// The request is answered.
+    /// The worker has answered the request.
     Answer { number: u64 },
     /// The sandbox, frozen for the time, goes on, and the request is answered.
     Thaw { number: u64 },
@@ -45,28 +47,33 @@ impl Then {
             Self::Answer { number } | Self::Thaw { number } | Self::Launch { number, .. } => *number,
         }
     }
+
+    fn answered_by_worker(&self) -> Option<u64> {
+        match self {
+            Self::Answer { number } => Some(*number),
+            Self::Thaw { .. } | Self::Launch { .. } => None,
+        }
+    }
 }
 
 impl Launcher {
     /// Begins work on a sandbox's layer. The answer comes when it is done.
-    pub(super) fn offload(&mut self, sandbox: SandboxId, then: Then, work: &LayerWork) {
+    pub(super) fn offload(&mut self, sandbox: SandboxId, then: Then, work: LayerWork) {
         let number = then.number();
-        if self.offloaded.contains_key(&sandbox) {
-            let error = StepError::new("begin: something else goes on with the sandbox", Errno::BUSY);
-            self.answer_failed(number, error);
-        } else if let Err(error) = self.offload_start(sandbox, then, work) {
+        if let Err(error) = self.offload_start(sandbox, then, work) {
             self.answer_failed(number, error);
         }
     }
 
-    fn offload_start(&mut self, sandbox: SandboxId, then: Then, work: &LayerWork) -> Result<(), StepError> {
+    fn offload_start(&mut self, sandbox: SandboxId, then: Then, work: LayerWork) -> Result<(), StepError> {
+        let job = Job { work, answers: then.answered_by_worker() };
         let kept = self.workers.pop();
-        let worker = match kept.filter(|worker| worker.begin(work).is_ok()) {
+        let worker = match kept.filter(|worker| worker.begin(&job).is_ok()) {
             Some(worker) => worker,
             // None is kept, or that one has died since.
             None => {
-                let worker = Worker::start(&self.layers)?;
-                worker.begin(work)?;
+                let worker = Worker::start(&self.layers, &self.socket)?;
+                worker.begin(&job)?;
                 worker
             }
         };
@@ -80,50 +87,73 @@ impl Launcher {
         Ok(())
     }
 
-    /// Puts a request to end a sandbox behind what goes on with it. Returns whether something does.
-    pub(super) fn offload_await(&mut self, sandbox: SandboxId, waiting: Waiting) -> bool {
-        let under_way = self.offloaded.get_mut(&sandbox);
-        under_way.map(|offloaded| offloaded.waiting.push(waiting)).is_some()
+    /// Puts a request about a sandbox behind the work that goes on with its layer. Returns one that need not wait.
+    pub(super) fn offload_defer(&mut self, call: Call) -> Option<Call> {
+        let sandbox = match &call.request {
+            Request::Launch(LaunchSpec { sandbox, .. })
+            | Request::Kill(sandbox)
+            | Request::Remove(sandbox)
+            | Request::SnapshotCreate { sandbox, .. }
+            | Request::SnapshotRestore { sandbox, .. } => sandbox,
+            Request::Freeze(_)
+            | Request::Thaw(_)
+            | Request::Stats(_)
+            | Request::SnapshotRemove(_)
+            | Request::SnapshotNote(_)
+            | Request::SnapshotList { .. }
+            | Request::Inventory { .. } => return Some(call),
+        };
+        let Some(offloaded) = self.offloaded.get_mut(sandbox) else { return Some(call) };
+        if offloaded.waiting.len() < WAITING_MAX {
+            offloaded.waiting.push(call);
+        } else {
+            let error =
+                StepError::new("begin: too much waits for what goes on with the sandbox", Errno::BUSY);
+            self.answer_failed(call.number, error);
+        }
+        None
     }
 
     /// The work on a sandbox's layer is done, or its process is gone.
     pub(super) fn offload_ended(&mut self, sandbox: SandboxId) {
         let Some(Offloaded { worker, then, waiting }) = self.offloaded.remove(&sandbox) else { return };
         let _ = rustix::event::epoll::delete(&self.epoll, worker.socket().as_fd());
-        let result: Result<(), Failure> = match worker.result() {
-            Some(result) => {
-                if self.workers.len() < WORKERS_KEPT {
-                    self.workers.push(worker);
-                }
-                result
-            }
-            None => Err(Failure { step: "work on the layer: the worker died".to_owned(), errno: 0 }),
-        };
+        let result = worker.result();
+        if result.is_some() && self.workers.len() < WORKERS_KEPT {
+            self.workers.push(worker);
+        }
         if let Then::Thaw { .. } = then {
             let thawed = groups::thaw(&self.cgroup_of(sandbox));
             self.report_error(thawed);
         }
+        let is_end = |call: &Call| matches!(call.request, Request::Kill(_) | Request::Remove(_));
         match (result, then) {
-            (Err(failure), then) => {
+            (Some(_), Then::Answer { .. }) => {}
+            (Some(Err(failure)), then) => {
                 calls::send(&self.socket, &Reply::Failed { number: then.number(), failure }, None);
             }
-            (Ok(()), Then::Answer { number } | Then::Thaw { number }) => {
+            (Some(Ok(())), Then::Thaw { number }) => {
                 calls::send(&self.socket, &Reply::Done { number }, None);
             }
-            (Ok(()), Then::Launch { number, .. }) if !waiting.is_empty() => {
+            (Some(Ok(())), Then::Launch { number, .. }) if waiting.iter().any(is_end) => {
                 let error = StepError::new("start the sandbox: it was ended before", Errno::CANCELED);
                 self.answer_failed(number, error);
             }
-            (Ok(()), Then::Launch { number, spec }) => {
+            (Some(Ok(())), Then::Launch { number, spec }) => {
                 if let Err(error) = self.start(Some(number), &spec) {
                     let removed = self.layers.remove(sandbox);
                     self.report_error(removed);
                     self.answer_failed(number, error);
                 }
             }
+            (None, then) => {
+                // It may have answered before it died: then this answer is nobody's.
+                let failure = Failure { step: "work on the layer: the worker died".to_owned(), errno: 0 };
+                calls::send(&self.socket, &Reply::Failed { number: then.number(), failure }, None);
+            }
         }
-        for waiting in waiting {
-            self.end(sandbox, waiting);
+        for call in waiting {
+            self.call(call);
         }
     }
 }

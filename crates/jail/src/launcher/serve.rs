@@ -117,7 +117,7 @@ impl Launcher {
         // Not before: they would hold the pipe that tells of readiness.
         let ahead = if self.config.prepare_ahead { WORKERS_KEPT } else { 0 };
         for _ in 0..ahead {
-            match Worker::start(&self.layers) {
+            match Worker::start(&self.layers, &self.socket) {
                 Ok(worker) => self.workers.push(worker),
                 Err(error) => self.report_error(Err(error)),
             }
@@ -198,7 +198,8 @@ impl Launcher {
         }
     }
 
-    fn call(&mut self, Call { number, request }: Call) {
+    pub(super) fn call(&mut self, call: Call) {
+        let Some(Call { number, request }) = self.offload_defer(call) else { return };
         match &request {
             Request::Launch(LaunchSpec { sandbox, .. })
             | Request::Freeze(sandbox)

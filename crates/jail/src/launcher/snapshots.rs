@@ -28,7 +28,7 @@ impl Launcher {
         } else {
             Then::Thaw { number }
         };
-        self.offload(sandbox, then, &LayerWork::SnapshotCreate { sandbox, snapshot, note });
+        self.offload(sandbox, then, LayerWork::SnapshotCreate { sandbox, snapshot, note });
     }
 
     pub(super) fn snapshot_restore(
@@ -44,6 +44,6 @@ impl Launcher {
             return;
         }
         let work = LayerWork::SnapshotRestore { sandbox, snapshot, disk_bytes };
-        self.offload(sandbox, Then::Answer { number }, &work);
+        self.offload(sandbox, Then::Answer { number }, work);
     }
 }

@@ -47,7 +47,7 @@ impl Launcher {
                 let (sandbox, disk_bytes) = (spec.sandbox, spec.limits.disk_bytes);
                 let then = Then::Launch { number, spec: Box::new(spec.clone()) };
                 let work = LayerWork::SnapshotRestore { sandbox, snapshot: origin, disk_bytes };
-                self.offload(sandbox, then, &work);
+                self.offload(sandbox, then, work);
                 Ok(())
             }
             _ if self.prepared_use(number, spec)? => Ok(()),
@@ -86,9 +86,6 @@ impl Launcher {
     /// The server may be taken over: what it asks for is checked as if it came from a stranger.
     fn spec_check(&self, spec: &LaunchSpec) -> Result<(), StepError> {
         let refuse = |step: &str, errno| Err(StepError::new(format!("check the request: {step}"), errno));
-        if self.offloaded.contains_key(&spec.sandbox) {
-            return refuse("something else goes on with the sandbox", Errno::BUSY);
-        }
         if self.running.contains_key(&spec.sandbox) || self.prepared.is_promised(spec.sandbox) {
             return refuse("the sandbox runs already", Errno::EXIST);
         }

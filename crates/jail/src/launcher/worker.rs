@@ -3,7 +3,10 @@
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use protocol::{SandboxId, SnapshotId, launcher::Failure};
+use protocol::{
+    SandboxId, SnapshotId,
+    launcher::{Failure, Reply},
+};
 use rustix::{
     net::{
         AddressFamily, RecvFlags, SendFlags, Shutdown, SocketFlags, SocketType, recv, send, shutdown,
@@ -13,7 +16,7 @@ use rustix::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::layer::Layers;
+use super::{calls, layer::Layers};
 use crate::{
     failure::{Step, StepError},
     sys,
@@ -29,6 +32,15 @@ pub(super) enum LayerWork {
     SnapshotCreate { sandbox: SandboxId, snapshot: SnapshotId, note: Vec<u8> },
     /// [`Layers::snapshot_restore`].
     SnapshotRestore { sandbox: SandboxId, snapshot: SnapshotId, disk_bytes: u64 },
+}
+
+/// Work given to a worker.
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Job {
+    pub(super) work: LayerWork,
+    /// The server's request that is answered when the work is done: by the worker, so that the answer does not wait
+    /// until the launcher has the time.
+    pub(super) answers: Option<u64>,
 }
 
 impl LayerWork {
@@ -52,8 +64,8 @@ pub(super) struct Worker {
 }
 
 impl Worker {
-    /// Starts one.
-    pub(super) fn start(layers: &Layers) -> Result<Self, StepError> {
+    /// Starts one, which answers to `server`.
+    pub(super) fn start(layers: &Layers, server: &OwnedFd) -> Result<Self, StepError> {
         let (socket, end) =
             socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
                 .step(|| "make a worker's socket".to_owned())?;
@@ -66,7 +78,7 @@ impl Worker {
                 let _ = set_parent_process_death_signal(Some(Signal::KILL));
                 // The launcher may have died before it could be told of that.
                 if getppid() == Some(launcher) {
-                    serve(&end, layers);
+                    serve(&end, server, layers);
                 }
                 sys::exit_now(0)
             }
@@ -74,8 +86,8 @@ impl Worker {
     }
 
     /// Gives it work.
-    pub(super) fn begin(&self, work: &LayerWork) -> Result<(), StepError> {
-        let bytes = postcard::to_stdvec(work).unwrap_or_default();
+    pub(super) fn begin(&self, job: &Job) -> Result<(), StepError> {
+        let bytes = postcard::to_stdvec(job).unwrap_or_default();
         send(self.socket(), &bytes, SendFlags::NOSIGNAL)
             .map(|_| ())
             .step(|| "give work to a worker".to_owned())
@@ -101,11 +113,18 @@ impl Drop for Worker {
 }
 
 /// Does work until there is none any more.
-fn serve(launcher: &OwnedFd, layers: &Layers) {
+fn serve(launcher: &OwnedFd, server: &OwnedFd, layers: &Layers) {
     let mut bytes = vec![0; MESSAGE_BYTES_MAX];
     while let Ok((length @ 1.., _)) = recv(launcher, &mut bytes, RecvFlags::empty()) {
-        let Ok(work) = postcard::from_bytes::<LayerWork>(&bytes[..length]) else { return };
+        let Ok(Job { work, answers }) = postcard::from_bytes::<Job>(&bytes[..length]) else { return };
         let result = work.perform(layers).map_err(Failure::from);
+        if let Some(number) = answers {
+            let reply = match result.clone() {
+                Ok(()) => Reply::Done { number },
+                Err(failure) => Reply::Failed { number, failure },
+            };
+            calls::send(server, &reply, None);
+        }
         let said = postcard::to_stdvec(&result).unwrap_or_default();
         if send(launcher, &said, SendFlags::NOSIGNAL).is_err() {
             return;

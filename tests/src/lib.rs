@@ -15,6 +15,6 @@ mod traces;
 pub use answer::{Answer, RawAnswer, Run};
 pub use client::Client;
 pub use keys::{Key, keys_command};
-pub use processes::{children_of, pids_below, status_field};
+pub use processes::{children_of, has_ended, pids_below, status_field};
 pub use server::{Server, atoll, toolchains};
 pub use traces::Traces;

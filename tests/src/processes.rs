@@ -12,7 +12,7 @@ pub fn status_field(pid: u32, name: &str) -> Option<String> {
 
 /// Whether it has ended, and at most waits for its parent to notice.
 #[must_use]
-pub(crate) fn has_ended(pid: u32) -> bool {
+pub fn has_ended(pid: u32) -> bool {
     status_field(pid, "State").is_none_or(|state| state.starts_with(['Z', 'X']))
 }
 

@@ -17,7 +17,7 @@ use crate::{
     client::Client,
     deadline::{found, wait_until},
     keys::Key,
-    processes::children_of,
+    processes::{children_of, status_field},
     traces::Traces,
 };
 
@@ -136,6 +136,19 @@ impl Server {
         let number = Pid::from_raw(i32::try_from(pid).expect("a process id")).expect("a process id");
         kill_process(number, Signal::KILL).expect("it runs");
         wait_until("another launcher is there", || self.launcher_pid() != pid);
+    }
+
+    /// The first process of the sandbox that this program runs in; none while it runs in no sandbox.
+    #[must_use]
+    pub fn agent_of(&self, program: &str) -> Option<Pid> {
+        let is_agent = |pid: u32| status_field(pid, "Name").is_some_and(|name| name.contains("atoll-age"));
+        let traces = self.traces();
+        let line = traces.processes.iter().find(|line| line.contains(&format!(" {program} (")))?;
+        let mut pid: u32 = line.split(' ').next()?.parse().ok()?;
+        while !is_agent(pid) {
+            pid = status_field(pid, "PPid")?.parse().ok()?;
+        }
+        Pid::from_raw(i32::try_from(pid).ok()?)
     }
 
     /// Which of the host's instances it is: what its control groups, interfaces and user ids follow from.

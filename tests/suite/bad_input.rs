@@ -45,10 +45,97 @@ fn a_malformed_body_is_refused() {
     // So deep that a parser without a limit would run out of stack.
     let deep = "[".repeat(200_000);
     assert!(!server.post_bytes("/sandbox", deep.as_bytes()).error(400).is_empty());
-    for body in ["[]", "1", "null", "\"node\""] {
-        assert!(server.post_bytes("/sandbox", body.as_bytes()).error(400).contains("JSON object"), "{body}");
-    }
     assert_eq!(server.get("/sandboxes").ok(), json!([]));
+}
+
+/// Bodies for the routes that take a program, and how the text begins that each is refused with.
+const WRONG_PROGRAMS: &[(&str, &str)] = &[
+    ("", "the request has no body"),
+    (" ", "the body is not valid JSON: "),
+    ("{", "the body is not valid JSON: "),
+    ("{}{}", "the body: missing field `runtime`"),
+    (r#"{"runtime":"node","code":"1"} x"#, "the body is not valid JSON: trailing characters"),
+    (r#"{"runtime":"node","code":"\ud800"}"#, "the body is not valid JSON: "),
+    ("{\"runtime\":\"node\",\"code\":\"\u{1}\"}", "the body is not valid JSON: "),
+    ("[]", "the body: invalid type: sequence, expected a JSON object"),
+    (r#"["node","1"]"#, "the body: invalid type: sequence, expected a JSON object"),
+    (r#"["node","1",null,null,null,null,null,null,null,null]"#, "the body: invalid type: sequence"),
+    ("null", "the body: invalid type: null, expected a JSON object"),
+    ("3", "the body: invalid type: integer `3`, expected a JSON object"),
+    ("\"\"", "the body: invalid type: string \"\", expected a JSON object"),
+    ("true", "the body: invalid type: boolean `true`, expected a JSON object"),
+    ("{}", "the body: missing field `runtime`"),
+    (r#"{"runtime":"node"}"#, "the body: missing field `code`"),
+    (r#"{"runtime":"node","code":"1","code":"2"}"#, "the body: duplicate field `code`"),
+    (r#"{"files":3}"#, "files: invalid type: integer `3`"),
+    (r#"{"files":[3]}"#, "files[0]: invalid type: integer `3`, expected a JSON object"),
+    (r#"{"files":[{"path":3}]}"#, "files[0].path: invalid type: integer `3`"),
+    (r#"{"files":[{"path":"a","path":"b"}]}"#, "files[0]: duplicate field `path`"),
+    (r#"{"files":[{"path":"a"}]}"#, "files[0]: missing field `content`"),
+    (
+        r#"{"files":[{"path":"a","content":"","encoding":"hex"}]}"#,
+        "files[0].encoding: unknown encoding \"hex\"",
+    ),
+    (r#"{"timeout_ms":"x"}"#, "timeout_ms: invalid type: string \"x\""),
+    (r#"{"timeout_ms":-1}"#, "timeout_ms: invalid value: integer `-1`"),
+    (r#"{"timeout_ms":1.5}"#, "timeout_ms: invalid type: floating point `1.5`"),
+    (r#"{"timeout_ms":18446744073709551616}"#, "timeout_ms: invalid type: floating point"),
+    (r#"{"timeout_ms":1e999}"#, "the body is not valid JSON: number out of range"),
+    (r#"{"env_vars":{"A":[1]}}"#, "env_vars.A: invalid type: sequence"),
+    (r#"{"env_vars":3}"#, "env_vars: invalid type: integer `3`"),
+    (r#"{"mode":{}}"#, "mode: invalid type: map"),
+    (r#"{"install_deps":"yes"}"#, "install_deps: invalid type: string \"yes\""),
+];
+
+/// The same for the route that takes files.
+const WRONG_FILES: &[(&str, &str)] = &[
+    ("", "the request has no body"),
+    ("[", "the body is not valid JSON: "),
+    ("[] x", "the body is not valid JSON: trailing characters"),
+    ("{}", "the body: invalid type: map"),
+    ("null", "the body: invalid type: null"),
+    ("3", "the body: invalid type: integer `3`"),
+    ("\"\"", "the body: invalid type: string \"\""),
+    ("[3]", "the body[0]: invalid type: integer `3`, expected a JSON object"),
+    (r#"[["a","b",null,null,null]]"#, "the body[0]: invalid type: sequence, expected a JSON object"),
+    (r#"[{"path":"a","content":""},{"path":3}]"#, "the body[1].path: invalid type: integer `3`"),
+    (r#"[{"path":"a"}]"#, "the body[0]: missing field `content`"),
+    (r#"[{"path":"a","content":"","is_executable":1}]"#, "the body[0].is_executable: invalid type"),
+];
+
+#[test]
+fn the_text_of_each_refusal_names_the_field_or_the_body() {
+    let server = Server::start();
+    let id = server.create(&program(&json!({})));
+    let files = format!("/sandbox/{id}/files");
+    let deep = format!("{{\"more\":{}", "[".repeat(200_000));
+    let cases = ["/sandbox", "/execute"]
+        .into_iter()
+        .flat_map(|path| WRONG_PROGRAMS.iter().map(move |(body, begin)| (path, body.as_bytes(), *begin)))
+        .chain(WRONG_FILES.iter().map(|(body, begin)| (files.as_str(), body.as_bytes(), *begin)))
+        .chain([("/execute", deep.as_bytes(), "the body is not valid JSON: ")])
+        .chain([("/execute", b"{\"code\":\"\xff\"}".as_slice(), "the body is not valid JSON: ")]);
+    for (path, body, begin) in cases {
+        let error = server.post_bytes(path, body).error(400);
+        assert!(
+            error.starts_with(begin),
+            "{path} {}: {error}",
+            String::from_utf8_lossy(&body[..body.len().min(99)])
+        );
+    }
+    for kind in ["text/plain", "application/x-www-form-urlencoded", "application/jsonx", ""] {
+        let body = Some((kind, b"{\"runtime\":\"bash\",\"code\":\"echo hi\"}".as_slice()));
+        let error = server.send_bytes("POST", "/execute", body).unwrap().into_text().error(400);
+        assert!(error.starts_with("Content-Type: "), "{kind:?}: {error}");
+    }
+    let word = "x".repeat(1 << 20);
+    for fields in
+        [json!({"runtime": word}), json!({"timeout_ms": word}), json!({"env_vars": {(word.as_str()): null}})]
+    {
+        let error = server.post("/sandbox", &program(&fields)).error(400);
+        assert!(error.len() < 4096, "an answer does not repeat a megabyte: {} bytes", error.len());
+    }
+    assert_eq!(server.get("/sandboxes").ok().as_array().unwrap().len(), 1, "none of them made a sandbox");
 }
 
 #[test]

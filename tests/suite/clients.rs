@@ -52,6 +52,22 @@ fn a_client_that_goes_away_ends_its_run() {
 }
 
 #[test]
+fn a_client_that_goes_away_leaves_no_forks_half_made() {
+    let server = Server::start();
+    let id = server.create(&json!({"runtime": "bash", "code": "true"}));
+    assert!(server.run(&id).success);
+    let snapshots = || std::fs::read_dir(server.data().join("storage/snapshots")).unwrap().count();
+    let connection = post(&server, &format!("/admin/api/sandboxes/{id}/fork"), &json!({"count": 40}));
+    wait_until("what they are made from is there", || snapshots() == 1);
+    reset(connection);
+    wait_until("all of them are up", || {
+        let list = server.get("/sandboxes").ok();
+        list.as_array().unwrap().iter().filter(|sandbox| sandbox["status"] == "running").count() == 40
+    });
+    wait_until("what they were made from is gone", || snapshots() == 0);
+}
+
+#[test]
 fn a_client_that_has_only_sent_all_gets_its_answer() {
     let server = Server::start();
     // Longer than it takes the server to ask whether the client is there.

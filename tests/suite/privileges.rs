@@ -2,7 +2,8 @@
 
 use std::process::{Command, Stdio};
 
-use blackbox::{Server, atoll, deadline::wait_until, status_field, toolchains};
+use blackbox::{Server, atoll, deadline::wait_until, has_ended, status_field, toolchains};
+use rustix::process::{Pid, PidfdFlags, PidfdGetfdFlags, Signal, kill_process, pidfd_getfd, pidfd_open};
 
 #[test]
 fn the_server_has_no_privileges() {
@@ -35,9 +36,33 @@ fn the_launcher_is_one_thread_and_ends_with_the_server() {
     let launcher = server.launcher_pid();
     assert_eq!(status_field(launcher, "Threads").as_deref(), Some("1"));
     server.kill();
-    wait_until("the launcher has ended", || {
-        status_field(launcher, "State").is_none_or(|state| state.starts_with('Z'))
+    wait_until("the launcher has ended", || has_ended(launcher));
+}
+
+#[test]
+fn a_launcher_that_is_not_ready_does_not_outlive_its_server() {
+    let mut server = Server::start();
+    let (keeper, launcher) = (server.keeper_pid(), server.launcher_pid());
+    // The lock on all layers, shared with the launcher that has it: whoever follows waits for its end.
+    let process = pidfd_open(pid_of(launcher), PidfdFlags::empty()).unwrap();
+    let lock = std::fs::read_dir(format!("/proc/{launcher}/fd")).unwrap().find_map(|entry| {
+        let entry = entry.unwrap();
+        let number: i32 = entry.file_name().to_str().unwrap().parse().unwrap();
+        let is_lock = std::fs::read_link(entry.path()).is_ok_and(|target| target.ends_with("sandboxes"));
+        is_lock.then(|| pidfd_getfd(&process, number, PidfdGetfdFlags::empty()).unwrap())
     });
+    kill_process(pid_of(launcher), Signal::KILL).unwrap();
+    wait_until("another launcher is there", || server.launcher_pid() != launcher);
+    let stuck = server.launcher_pid();
+    server.kill();
+    wait_until("neither is there any more", || has_ended(keeper) && has_ended(stuck));
+    drop(lock.expect("the launcher holds a lock"));
+    server.start_again();
+    assert_eq!(server.execute_code("bash", "echo alive").output(), "alive\n");
+}
+
+fn pid_of(number: u32) -> Pid {
+    Pid::from_raw(i32::try_from(number).unwrap()).unwrap()
 }
 
 #[test]

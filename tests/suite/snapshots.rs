@@ -125,14 +125,18 @@ fn snapshots_outlive_a_crash_and_nothing_else_does() {
     // As if the server had died between the snapshot and its record.
     let ghost = "0b4bdac1-7a5c-4c1b-8e7a-1f6f1f4a2c11";
     let folder = server.data().join("storage/snapshots");
-    let made = std::process::Command::new("btrfs")
-        .args(["subvolume", "snapshot", "-r"])
-        .args([server.data().join(format!("storage/sandboxes/{id}")), folder.join(ghost)])
-        .output()
-        .unwrap();
-    assert!(made.status.success(), "{made:?}");
+    let layer = server.data().join(format!("storage/sandboxes/{id}"));
+    // As if its launcher had died before it limited what it restored.
+    let unlimited = layer.with_extension("made");
+    for (kind, copy) in [("-r", folder.join(ghost)), ("", unlimited.clone())] {
+        let mut copying = std::process::Command::new("btrfs");
+        copying.args(["subvolume", "snapshot", kind].into_iter().filter(|word| !word.is_empty()));
+        let made = copying.args([&layer, &copy]).output().unwrap();
+        assert!(made.status.success(), "{made:?}");
+    }
     server.start_again();
     wait_until("the ghost is gone", || std::fs::read_dir(&folder).unwrap().count() == 1);
+    assert!(!unlimited.exists(), "nor is what was being restored");
     restore(&server, &id, &first);
     assert_eq!(server.run(&id).output(), "line\nline\n");
     let gone = server.delete(&format!("{}/{first}", snapshots_of(&id)));

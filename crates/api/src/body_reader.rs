@@ -163,16 +163,7 @@ mod tests {
     use tokio::io::AsyncReadExt;
 
     use super::*;
-
-    fn request(length: Option<&str>, body: Body) -> Request {
-        let builder = Request::builder().method("POST");
-        match length {
-            Some(length) => builder.header(header::CONTENT_LENGTH, length),
-            None => builder,
-        }
-        .body(body)
-        .unwrap()
-    }
+    use crate::limits::tests::request;
 
     async fn read(body: Body) -> (io::Result<Vec<u8>>, Option<Rejection>) {
         let (mut reader, trouble) = body_stream(request(None, body), 10, 1).await.unwrap();

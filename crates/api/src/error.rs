@@ -1,12 +1,13 @@
-//! Error bodies, and the one place where an error of the engine's own making is logged.
+//! Error bodies, the statuses of the engine's errors, and the one place where one of its own making is logged.
 //!
-//! Which status an engine error gets is each dialect's decision, not made here.
+//! It must not know what a dialect calls things: those with words of their own give them.
 
 use axum::{
     Json,
-    http::StatusCode,
+    http::{HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
+use engine::ErrorKind;
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -22,6 +23,30 @@ pub(crate) struct ErrorBody {
 /// A response with `{"error": message}`.
 pub(crate) fn error_response(status: StatusCode, message: impl Into<String>) -> Response {
     (status, Json(ErrorBody { error: message.into() })).into_response()
+}
+
+/// Answers an engine error, with `text` instead of its own where the dialect has words of its own.
+pub(crate) fn engine_error_response(error: &engine::Error, text: Option<String>) -> Response {
+    let status = match error.kind() {
+        ErrorKind::Invalid { .. } | ErrorKind::Refused => StatusCode::BAD_REQUEST,
+        ErrorKind::NotFound => StatusCode::NOT_FOUND,
+        ErrorKind::Conflict | ErrorKind::SandboxEnded => StatusCode::CONFLICT,
+        ErrorKind::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+        ErrorKind::Busy { .. } => StatusCode::TOO_MANY_REQUESTS,
+        ErrorKind::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
+        ErrorKind::TimedOut => StatusCode::GATEWAY_TIMEOUT,
+        ErrorKind::LaunchFailed | ErrorKind::Internal => StatusCode::INTERNAL_SERVER_ERROR,
+    };
+    let text = match text {
+        Some(text) => text,
+        None if status.is_server_error() => server_error_text(error),
+        None => error.public().to_owned(),
+    };
+    let mut response = error_response(status, text);
+    if let ErrorKind::Busy { retry_after_s } = error.kind() {
+        response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(retry_after_s));
+    }
+    response
 }
 
 /// Logs an error that is not the client's and gives the text for the client, with the id to find it by in the

@@ -10,9 +10,9 @@ use axum::{
 use protocol::{SandboxId, SnapshotId};
 use serde::de::DeserializeOwned;
 
-use crate::{limits::body_read, reject::Rejection, settings::ApiSettings};
+use crate::{json_object::JsonObject, limits::body_read, reject::Rejection, settings::ApiSettings};
 
-/// A JSON body. If the client names a type, it must be JSON; the forms of a web page never are.
+/// A body that is a JSON object. If the client names a type, it must be JSON; the forms of a web page never are.
 pub(crate) struct JsonBody<T>(pub(crate) T);
 
 impl<T, S> FromRequest<S> for JsonBody<T>
@@ -24,10 +24,36 @@ where
     type Rejection = Rejection;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Rejection> {
-        content_type_check(request.headers())?;
-        let bytes_max = Arc::<ApiSettings>::from_ref(state).body_bytes_max;
-        json_parse(&body_read(request, bytes_max).await?).map(Self)
+        let JsonObject(value) = json_read(request, state).await?;
+        Ok(Self(value))
     }
+}
+
+/// The same where the body is an array of JSON objects.
+pub(crate) struct JsonList<T>(pub(crate) Vec<T>);
+
+impl<T, S> FromRequest<S> for JsonList<T>
+where
+    T: DeserializeOwned,
+    S: Send + Sync,
+    Arc<ApiSettings>: FromRef<S>,
+{
+    type Rejection = Rejection;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Rejection> {
+        let items: Vec<JsonObject<T>> = json_read(request, state).await?;
+        Ok(Self(items.into_iter().map(|JsonObject(item)| item).collect()))
+    }
+}
+
+async fn json_read<T, S>(request: Request, state: &S) -> Result<T, Rejection>
+where
+    T: DeserializeOwned,
+    Arc<ApiSettings>: FromRef<S>,
+{
+    content_type_check(request.headers())?;
+    let bytes_max = Arc::<ApiSettings>::from_ref(state).body_bytes_max;
+    json_parse(&body_read(request, bytes_max).await?)
 }
 
 /// The body, or what an empty one means, where nothing was sent: all fields may be left out, or are missed by name.
@@ -61,7 +87,11 @@ fn json_parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Rejection> {
 }
 
 fn json_refusal(error: serde_path_to_error::Error<serde_json::Error>) -> Rejection {
-    let path = error.path().to_string();
+    let place_in_body = match error.path().to_string().as_str() {
+        "." => "the body".to_owned(),
+        item if item.starts_with('[') => format!("the body{item}"),
+        field => field.to_owned(),
+    };
     let cause = error.into_inner();
     if !cause.is_data() {
         return Rejection::JsonMalformed(cause);
@@ -69,7 +99,19 @@ fn json_refusal(error: serde_path_to_error::Error<serde_json::Error>) -> Rejecti
     // The path says where; the place in the text adds nothing.
     let text = cause.to_string();
     let place = format!(" at line {} column {}", cause.line(), cause.column());
-    Rejection::JsonShape { path, problem: text.strip_suffix(&place).unwrap_or(&text).to_owned() }
+    let problem = text.strip_suffix(&place).unwrap_or(&text);
+    Rejection::field(shortened(place_in_body), shortened(problem.to_owned()))
+}
+
+/// The longest text that an answer repeats of what it refuses: names and values may be as long as the body.
+const REPEATED_BYTES_MAX: usize = 512;
+
+fn shortened(mut text: String) -> String {
+    if text.len() > REPEATED_BYTES_MAX {
+        text.truncate(text.floor_char_boundary(REPEATED_BYTES_MAX));
+        text.push('…');
+    }
+    text
 }
 
 /// The id of a sandbox in the path. A text that is no id is an id that nothing has: 404.
@@ -134,7 +176,6 @@ mod tests {
     }
 
     #[derive(Debug, serde::Deserialize)]
-    #[serde(expecting = "an object")]
     struct Body {
         #[expect(dead_code, reason = "only its type matters")]
         files: Vec<File>,
@@ -143,7 +184,7 @@ mod tests {
     }
 
     fn refusal(body: &str) -> String {
-        json_parse::<Body>(body.as_bytes()).unwrap_err().to_string()
+        json_parse::<JsonObject<Body>>(body.as_bytes()).err().unwrap().to_string()
     }
 
     #[test]
@@ -156,9 +197,41 @@ mod tests {
         assert!(
             refusal(r#"{"files":[],"time_ms":1.5}"#).starts_with("time_ms: invalid type: floating point")
         );
-        assert_eq!(refusal("{}"), "missing field `files`");
+        assert_eq!(refusal("{}"), "the body: missing field `files`");
         assert_eq!(refusal(r#"{"files":[{}]}"#), "files[0]: missing field `path`");
-        assert!(refusal("\"text\"").contains("expected an object"));
+    }
+
+    #[test]
+    fn a_body_of_another_kind_is_named_as_the_body() {
+        for body in ["[]", "[[],1]", "null", "3", "\"\"", "true"] {
+            let text = refusal(body);
+            assert!(
+                text.starts_with("the body: invalid type: ") && text.ends_with(", expected a JSON object"),
+                "{text}"
+            );
+        }
+        let of_list =
+            |body: &str| json_parse::<Vec<JsonObject<File>>>(body.as_bytes()).err().unwrap().to_string();
+        assert_eq!(of_list("{}"), "the body: invalid type: map, expected a sequence");
+        assert_eq!(of_list("[[\"a\"]]"), "the body[0]: invalid type: sequence, expected a JSON object");
+        assert!(
+            of_list(r#"[{"path":"a"},{"path":5}]"#).starts_with("the body[1].path: invalid type: integer")
+        );
+    }
+
+    #[test]
+    fn what_is_refused_is_not_repeated_at_length() {
+        let long = "ä".repeat(100_000);
+        let value = refusal(&format!(r#"{{"files":"{long}"}}"#));
+        assert!(
+            value.starts_with("files: invalid type: string \"ää") && value.len() < 600,
+            "{}",
+            value.len()
+        );
+        let word = format!(r#"{{"{long}":{{}}}}"#);
+        let named = json_parse::<JsonObject<std::collections::BTreeMap<String, u8>>>(word.as_bytes());
+        let named = named.err().unwrap().to_string();
+        assert!(named.starts_with("ää") && named.len() < 1200, "{}", named.len());
     }
 
     #[test]
@@ -166,14 +239,14 @@ mod tests {
         for body in ["{", "{'files':[]}", "files=1", r#"{"files":[]} trailing"#, "{\"files\":[\"\u{1}\"]}"] {
             assert!(refusal(body).starts_with("the body is not valid JSON"), "{}", refusal(body));
         }
-        assert!(json_parse::<Body>(b"{\"files\":[{\"path\":\"\xff\"}]}").is_err());
+        assert!(json_parse::<JsonObject<Body>>(b"{\"files\":[{\"path\":\"\xff\"}]}").is_err());
         assert!(json_parse::<serde_json::Value>("[".repeat(100_000).as_bytes()).is_err());
         assert_eq!(refusal(""), "the request has no body; send JSON");
     }
 
     #[test]
     fn unknown_fields_are_ignored() {
-        assert!(json_parse::<Body>(br#"{"files":[],"more":{"x":[1]}}"#).is_ok());
+        assert!(json_parse::<JsonObject<Body>>(br#"{"files":[],"more":{"x":[1]}}"#).is_ok());
     }
 
     #[test]

@@ -12,6 +12,7 @@ mod dialects;
 mod error;
 mod extract;
 mod health;
+mod json_object;
 mod limits;
 mod openapi;
 mod origin;

@@ -84,7 +84,7 @@ pub(crate) fn linger(mut stream: BodyDataStream) {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use std::sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -95,7 +95,8 @@ mod tests {
 
     use super::*;
 
-    fn request(length: Option<&str>, body: Body) -> Request {
+    /// A request with this body, and a `Content-Length` of its own.
+    pub(crate) fn request(length: Option<&str>, body: Body) -> Request {
         let builder = Request::builder().method("POST");
         match length {
             Some(length) => builder.header(header::CONTENT_LENGTH, length),

@@ -49,21 +49,13 @@ pub(crate) enum Rejection {
     /// The body is not JSON.
     #[error("the body is not valid JSON: {0}")]
     JsonMalformed(#[source] serde_json::Error),
-    /// The body is JSON, but not of this request's shape. The path is `.` for the whole body.
-    #[error("{}{problem}", if path == "." { String::new() } else { format!("{path}: ") })]
-    JsonShape {
-        /// Where in the JSON: `files[2].path`.
-        path: String,
-        /// What is wrong there.
-        problem: String,
-    },
     /// A query parameter can't be read.
     #[error("query: {0}")]
     Query(String),
-    /// A value is of the right type and out of its range.
+    /// A value is of the wrong type, or out of its range.
     #[error("{field}: {problem}")]
     Field {
-        /// The field's name on the wire: `files[2].path`.
+        /// The field's name on the wire: `files[2].path`, or `the body` for all of it.
         field: String,
         /// What is wrong with it.
         problem: String,
@@ -103,7 +95,6 @@ impl Rejection {
             | Self::BodyMissing
             | Self::BodyBroken(_)
             | Self::JsonMalformed(_)
-            | Self::JsonShape { .. }
             | Self::Query(_)
             | Self::Required(_)
             | Self::Field { .. } => StatusCode::BAD_REQUEST,

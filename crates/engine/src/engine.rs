@@ -126,8 +126,9 @@ impl Engine {
     /// follow each other. Goes on if the caller goes away: its result is kept.
     ///
     /// # Errors
-    /// [`ErrorKind::NotFound`], [`ErrorKind::Busy`], [`ErrorKind::LaunchFailed`], [`ErrorKind::SandboxEnded`].
-    /// A program that fails, or is ended at a limit, is a result and no error.
+    /// [`ErrorKind::NotFound`], [`ErrorKind::Busy`], [`ErrorKind::LaunchFailed`], [`ErrorKind::SandboxEnded`];
+    /// [`ErrorKind::TimedOut`] when a persistent program's sandbox does not answer before it is up. A program that
+    /// fails, or is ended at a limit, is a result and no error.
     pub async fn program_run(&self, caller: &Caller, id: SandboxId) -> Result<ProgramResult> {
         self.handle(caller, id)?.ask(id, |reply| Command::Run { reply }).await?
     }

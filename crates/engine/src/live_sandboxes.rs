@@ -200,7 +200,7 @@ impl Engine {
     }
 
     /// Makes `count` new sandboxes with the files of one that exists, whether it runs or not, all up when this
-    /// returns; or none.
+    /// returns; or none. Also if the caller goes away meanwhile.
     ///
     /// # Errors
     /// [`ErrorKind::NotFound`], [`ErrorKind::Busy`], [`ErrorKind::Invalid`], and those of
@@ -211,9 +211,16 @@ impl Engine {
         }
         self.sandboxes_room_check(count)?;
         let source = self.sandbox_get(caller, id).await?;
+        let (engine, caller) = (self.clone(), caller.clone());
+        // A task of its own: what is half made, and what it is made from, would stay until the next start.
+        let made = tokio::spawn(async move { engine.fork(&caller, &source, count).await });
+        made.await.map_err(Error::internal)?
+    }
+
+    async fn fork(&self, caller: &Caller, source: &Sandbox, count: usize) -> Result<Vec<Sandbox>> {
         let spec = SnapshotSpec { name: SnapshotName::None, note: None };
-        let origin = self.operate(caller, id, |reply| What::Snapshot { spec, reply }).await?;
-        let forks = self.forks_make(caller, &source, origin.id, count).await;
+        let origin = self.operate(caller, source.id, |reply| What::Snapshot { spec, reply }).await?;
+        let forks = self.forks_make(caller, source, origin.id, count).await;
         let forgotten = Batch::new().snapshot_delete(origin.id);
         self.inner.store.apply(forgotten).await.map_err(Error::internal)?;
         self.inner.runtime.snapshot_remove(origin.id).await.map_err(Error::internal)?;

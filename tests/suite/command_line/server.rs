@@ -66,3 +66,11 @@ fn what_is_no_server_is_told() {
     let output = Command::new(atoll()).args(["ps", "--server", &elsewhere]).output().unwrap();
     assert!(!output.status.success() && texts(&output).1.contains("hint"), "{output:?}");
 }
+
+#[test]
+fn a_log_that_goes_to_a_file_has_no_colours() {
+    let server = Server::start();
+    let log = server.log();
+    assert!(log.contains("serving http://"), "{log}");
+    assert!(!log.contains('\u{1b}'), "{log}");
+}

@@ -1,6 +1,12 @@
 //! What a program could reach of the processes that launched it.
 
-use blackbox::{Server, deadline::wait_until};
+use std::time::Duration;
+
+use blackbox::{
+    Server,
+    deadline::{found, wait_until},
+};
+use rustix::process::{Signal, kill_process};
 use serde_json::json;
 
 use crate::attack::{all_denied, attempts, program};
@@ -142,4 +148,25 @@ fn an_upload_to_a_crippled_first_process_holds_up_neither_delete_nor_lease() {
     });
     let _ = upload.join().unwrap();
     assert_eq!(server.execute_code("bash", "echo alive").output(), "alive\n");
+}
+
+#[test]
+fn a_first_process_that_stops_during_a_set_up_holds_no_request_and_no_place() {
+    let server = Server::start_with(&["--running-max", "1"]);
+    let package = json!({"path": "package.json", "content": r#"{"scripts": {"preinstall": "sleep 1000"}}"#});
+    let id = server.create(&json!({
+        "runtime": "node", "code": "1", "mode": "persistent", "install_deps": true, "timeout_ms": 10_000,
+        "files": [package],
+    }));
+    let answer = std::thread::scope(|scope| {
+        let run = scope.spawn(|| server.post_empty(&format!("/sandbox/{id}/execute")));
+        let agent = found(Duration::from_secs(10), || server.agent_of("npm install"));
+        kill_process(agent.expect("it is being set up"), Signal::STOP).unwrap();
+        run.join().unwrap()
+    });
+    assert!(answer.error(504).contains("The sandbox does not answer"), "{}", answer.text);
+    let ended = server.get(&format!("/sandbox/{id}")).ok();
+    assert_eq!((&ended["status"], &ended["ended"]["reason"]), (&json!("failed"), &json!("lost")), "{ended}");
+    assert_eq!(server.execute_code("bash", "echo alive").output(), "alive\n", "its place is free");
+    wait_until("nothing of it runs", || server.traces().programs().is_empty());
 }

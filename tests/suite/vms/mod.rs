@@ -7,6 +7,7 @@ mod order;
 mod recovery;
 mod restore;
 mod users;
+mod workspace;
 
 use blackbox::{Client, Server};
 use serde_json::{Value, json};

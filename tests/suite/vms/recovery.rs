@@ -1,7 +1,7 @@
 //! Servers and machines that end while machines are there.
 
 use blackbox::{Key, Server, deadline::wait_until};
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Signal, kill_process};
 use serde_json::{Value, json};
 
 use super::{snapshot_names, snapshots, snapshots_on_disk, vm_create, vm_output, vm_run};
@@ -65,15 +65,6 @@ fn a_command_goes_on_when_its_server_is_killed_and_its_snapshot_is_taken() {
     assert_eq!(vm_output(&client, "a", "cat f"), "before\nafter\n", "it holds what the whole command did");
 }
 
-/// The first process of the machine that has this program in the background, as the host knows it.
-pub(super) fn agent_of(server: &Server, program: &str) -> Pid {
-    let traces = server.traces();
-    let line = traces.processes.iter().find(|line| line.contains(&format!(" {program} ("))).expect("it runs");
-    let pid: u32 = line.split(' ').next().unwrap().parse().unwrap();
-    let parent: i32 = blackbox::status_field(pid, "PPid").unwrap().parse().unwrap();
-    Pid::from_raw(parent).unwrap()
-}
-
 #[test]
 fn a_machine_that_has_ended_is_stopped_and_starts_again_with_what_is_asked_of_it_next() {
     let server = Server::start();
@@ -85,7 +76,7 @@ fn a_machine_that_has_ended_is_stopped_and_starts_again_with_what_is_asked_of_it
         [("run", r#"{"command": "cat f"}"#), ("wipe", ""), ("snapshots/initial/restore", "")];
     for (operation, body) in operations {
         vm_output(&client, "a", "sleep 1000 > /dev/null 2>&1 &");
-        kill_process(agent_of(&server, "sleep"), Signal::KILL).unwrap();
+        kill_process(server.agent_of("sleep").expect("it runs"), Signal::KILL).unwrap();
         wait_until("it is stopped", || vm(&server, &key)["status"] == "stopped");
         assert_eq!(vm(&server, &key)["agentHealthy"], false);
         let body = (!body.is_empty()).then_some(body.as_bytes());

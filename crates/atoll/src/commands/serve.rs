@@ -1,6 +1,8 @@
 //! `atoll serve`: from root with a command line to an unprivileged server.
 
 use std::{
+    ffi::OsString,
+    io::IsTerminal,
     net::{SocketAddr, TcpListener},
     process::ExitCode,
     sync::Arc,
@@ -127,8 +129,15 @@ fn log_start(json: bool) {
     let log = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
+        .with_ansi(is_coloured(std::io::stderr().is_terminal(), std::env::var_os("NO_COLOR")))
         .log_internal_errors(false);
     if json { log.json().init() } else { log.init() }
+}
+
+/// Whether the log has colours: a file and whatever reads a pipe want none, and nor do some people
+/// (<https://no-color.org>).
+fn is_coloured(is_terminal: bool, no_color: Option<OsString>) -> bool {
+    is_terminal && no_color.is_none_or(|value| value.is_empty())
 }
 
 /// An address that others reach, for which the server needs a key.
@@ -186,6 +195,20 @@ fn toolchains_install(data: &DataDir, notes: &mut Vec<String>) {
             && let Err(error) = toolchain_install(data, toolchain.name, &mut *progress_on_stderr())
         {
             notes.push(format!("no programs for {}: {error}", toolchain.name));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_terminal_has_colours_and_only_if_they_are_wanted() {
+        let cases = [(None, true), (Some(""), true), (Some("1"), false), (Some("0"), false)];
+        for (no_color, on_a_terminal) in cases {
+            let is_coloured = |is_terminal| is_coloured(is_terminal, no_color.map(OsString::from));
+            assert_eq!((is_coloured(true), is_coloured(false)), (on_a_terminal, false), "{no_color:?}");
         }
     }
 }

@@ -116,6 +116,11 @@ pub(crate) async fn exec_attach(connection: &mut Connection, exec: ExecId) -> Re
     let mut frames = Vec::new();
     push_request(&mut frames, &Request::ExecAttach { exec })?;
     connection.send(&frames).await?;
+    exec_started(connection).await
+}
+
+/// Waits until an exec that was asked for runs. [`AgentError::Failed`] if it could not be started.
+pub(crate) async fn exec_started(connection: &mut Connection) -> Result<(), AgentError> {
     match connection.answer().await? {
         Event::ExecStarted { .. } => Ok(()),
         event => Err(AgentError::Unexpected(event)),

@@ -154,6 +154,7 @@ impl State {
             _ => None,
         };
         if launches || pending.is_some() {
+            let before = self.task.record.clone();
             let record = &mut self.task.record;
             record.pending = pending.or(record.pending.take());
             if launches {
@@ -163,6 +164,10 @@ impl State {
             }
             let written = self.record_write(launches.then_some("launched"), &by).await;
             if let Err(error) = written {
+                self.task.record = before;
+                if launches {
+                    self.permit = None;
+                }
                 return Err((reply, error));
             }
         }

@@ -9,7 +9,7 @@ use std::{
 
 use protocol::{
     ExecId, SandboxId,
-    agent::{ExecSpec, ExitStatus, Stdin},
+    agent::{ExitStatus, Stdin},
     launcher::{LaunchSpec, Stats},
     limits::Limits,
 };
@@ -60,8 +60,8 @@ fn main_exec(sandbox: SandboxId) -> ExecId {
     ExecId::from(sandbox.uuid())
 }
 
-/// How much longer than a program's own time limit the whole run may take, before its sandbox is taken for
-/// stuck: the agent ends programs by itself at their limit.
+/// How much longer than a program's own time limit the whole run may take (of a persistent program: until it is
+/// up), before its sandbox is taken for stuck: the agent ends programs by itself at their limit.
 const GRACE: Duration = Duration::from_secs(10);
 
 /// How long a persistent program without a server has to show that it does not end at once.
@@ -102,6 +102,7 @@ impl Run {
         let deadline = self.job.timeout + GRACE;
         let mut connection = self.connect().await?;
         let simple = self.job.plan.setup.is_empty() && self.job.mode == Mode::Oneshot;
+        let (told_up, up) = oneshot::channel();
         let run = async {
             if self.launch.is_none() {
                 return self.followed(&mut connection, started).await;
@@ -112,7 +113,7 @@ impl Run {
             match set_up(&mut connection, &self.job.plan, &context, started).await? {
                 Setup::Ended(result) => Ok(result),
                 Setup::Ready if self.job.mode == Mode::Persistent => {
-                    self.persistent(&mut connection, &context, started, running).await
+                    self.persistent(&mut connection, &context, started, told_up).await
                 }
                 Setup::Ready => {
                     let left = context.timeout.saturating_sub(started.elapsed());
@@ -122,14 +123,22 @@ impl Run {
                 }
             }
         };
-        if self.job.mode == Mode::Persistent {
-            // Its set-up is held to its time limit by the agent, its start by `up`.
-            return run.await;
+        if self.job.mode == Mode::Oneshot {
+            let ended = tokio::time::timeout(deadline, run).await;
+            return ended.unwrap_or_else(|_| Ok(self.out_of_time(started, "")));
         }
-        match tokio::time::timeout(deadline, run).await {
-            Ok(result) => result,
-            Err(_) => Ok(self.out_of_time(started, "")),
+        let mut run = pin!(run);
+        if self.launch.is_some() {
+            tokio::select! {
+                ended = &mut run => return ended,
+                Ok(result) = up => {
+                    // Whoever asked may have gone; the program goes on all the same.
+                    let _ = running.send(result);
+                }
+                () = tokio::time::sleep(deadline) => return Err(not_set_up(deadline)),
+            }
         }
+        run.await
     }
 
     /// The rest of a program that an earlier server started.
@@ -186,28 +195,21 @@ impl Run {
         running: oneshot::Sender<ProgramResult>,
     ) -> Result<ProgramResult> {
         let spec = context.exec_spec(main_exec(self.sandbox), &self.job.plan.main, None)?;
-        let program = self.follow(connection, spec, started);
-        tokio::pin!(program);
+        agent::exec_start(connection, spec).await.map_err(sandbox_ended)?;
+        match agent::exec_started(connection).await {
+            Ok(()) => {}
+            Err(AgentError::Failed(failure)) => return Ok(not_started(&failure.message, started)),
+            Err(error) => return Err(sandbox_ended(error)),
+        }
+        let mut program = pin!(self.follow_started(connection, started, None));
         tokio::select! {
             ended = &mut program => return ended,
             up = self.up(started) => if !up? {
                 return Ok(self.out_of_time(started, &format!(": nothing listens on port {DEV_SERVER_PORT}")));
             },
         }
-        // Whoever asked may have gone; the program goes on all the same.
-        let _ = running.send(ProgramResult { status: None, ..empty(started) });
+        let _ = running.send(empty(started));
         program.await
-    }
-
-    /// Runs an exec, its output going where the job says.
-    async fn follow(
-        &self,
-        connection: &mut Connection,
-        spec: ExecSpec,
-        started: Instant,
-    ) -> Result<ProgramResult> {
-        agent::exec_start(connection, spec).await.map_err(sandbox_ended)?;
-        self.follow_started(connection, started, None).await
     }
 
     /// Joins a started exec to whoever sits at it. Its end is the end, whatever of its input it has read.
@@ -283,6 +285,15 @@ impl Run {
         result.limit_note(LimitHit::Timeout, &format!("Execution timed out (limit {limit_ms} ms){why}"));
         result
     }
+}
+
+/// The end of a persistent program that was not up when even an agent that is slow would have told so.
+fn not_set_up(deadline: Duration) -> Error {
+    let text = format!(
+        "The sandbox does not answer: its program was neither up nor at its end after {} ms",
+        deadline.as_millis()
+    );
+    Error::new(ErrorKind::TimedOut, text)
 }
 
 /// Bytes of each stream of a persistent program that its result has.

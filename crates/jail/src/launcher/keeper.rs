@@ -4,7 +4,7 @@
 //! The server gives up root before it serves, so it could not start a launcher itself.
 
 use std::{
-    io::{IoSlice, IoSliceMut, Read},
+    io::{IoSlice, IoSliceMut},
     mem::MaybeUninit,
     os::fd::{AsFd, OwnedFd},
     time::{Duration, Instant},
@@ -19,21 +19,23 @@ use rustix::{
         SendAncillaryMessage, SendFlags, SocketFlags, SocketType, recvmsg, sendmsg, socketpair,
     },
     pipe::{PipeFlags, pipe_with},
-    process::{WaitId, WaitIdOptions, waitid},
+    process::{Signal, WaitId, WaitIdOptions, pidfd_send_signal, waitid},
 };
 
-use super::{LauncherConfig, serve, tell};
+use super::{AtServerEnd, LauncherConfig, serve, tell};
 use crate::{
     failure::{Step, StepError},
     sys,
 };
 
+/// How long a launcher may take to set itself up, with all that it takes over or ends: longer, and it is stuck.
+const READY_WITHIN: Duration = Duration::from_secs(60);
 /// A launcher that lives for less than this has failed.
 const SHORT_LIFE: Duration = Duration::from_millis(100);
 /// The pause after a first failure; each further one in a row doubles it, up to the longest.
 const PAUSE: Duration = Duration::from_millis(50);
 const PAUSE_MAX: Duration = Duration::from_secs(5);
-/// Larger than any message to the server.
+/// Larger than any message to the server, and than a launcher's report.
 const MESSAGE_BYTES_MAX: usize = 4096;
 
 /// What the server gets with each launcher's socket: its process id, or why there is none.
@@ -97,13 +99,13 @@ fn keep(config: &LauncherConfig, server: &OwnedFd) -> i32 {
     let mut is_first = true;
     loop {
         let started_at = Instant::now();
-        match launcher_start(config) {
+        match launcher_start(config, server) {
             Ok((started, pidfd)) => {
                 send(server, &Ok(started.pid), Some(&started.socket));
                 // Or the launcher would not see that the server is gone.
                 drop(started);
                 let server_gone = ended_await(&[&pidfd, server], None);
-                let _ = waitid(WaitId::PidFd(pidfd.as_fd()), WaitIdOptions::EXITED);
+                reap(&pidfd);
                 if server_gone {
                     return 0;
                 }
@@ -117,9 +119,11 @@ fn keep(config: &LauncherConfig, server: &OwnedFd) -> i32 {
         }
         is_first = false;
         failures = if started_at.elapsed() < SHORT_LIFE { failures + 1 } else { 0 };
-        if failures > 0
-            && ended_await(&[server], Some(PAUSE_MAX.min(PAUSE * 2_u32.pow(failures.min(10) - 1))))
-        {
+        let pause = match failures {
+            0 => Duration::ZERO,
+            _ => PAUSE_MAX.min(PAUSE * 2_u32.pow(failures.min(10) - 1)),
+        };
+        if ended_await(&[server], Some(pause)) {
             return 0;
         }
     }
@@ -137,14 +141,21 @@ fn ended_await(fds: &[&OwnedFd], within: Option<Duration>) -> bool {
     ends.last().is_some_and(|end| !end.revents().is_empty())
 }
 
-/// Forks a launcher off and waits until it has set itself up.
-fn launcher_start(config: &LauncherConfig) -> Result<(Started, OwnedFd), StepError> {
+/// Forks a launcher off and waits until it has set itself up. One that fails to has ended when this returns.
+fn launcher_start(config: &LauncherConfig, keeper: &OwnedFd) -> Result<(Started, OwnedFd), StepError> {
     let (server, launcher) = pair()?;
-    let (ready_read, ready_write) = pipe_with(PipeFlags::CLOEXEC).step(|| "make a pipe".to_owned())?;
+    let (ready_read, ready_write) =
+        pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK).step(|| "make a pipe".to_owned())?;
     match sys::clone_into(0, None).step(|| "fork the launcher".to_owned())? {
         sys::Cloned::Parent { pid, pidfd } => {
             drop((launcher, ready_write));
-            readiness_await(ready_read)?;
+            // A launcher that is to end the sandboxes has that to do, however early the server went.
+            let leaves = config.at_server_end == AtServerEnd::LeaveSandboxes;
+            if let Err(error) = readiness_await(&ready_read, leaves.then_some(keeper), READY_WITHIN) {
+                let _ = pidfd_send_signal(&pidfd, Signal::KILL);
+                reap(&pidfd);
+                return Err(error);
+            }
             Ok((Started { socket: server, pid }, pidfd))
         }
         sys::Cloned::Child => {
@@ -165,14 +176,30 @@ fn launcher_start(config: &LauncherConfig) -> Result<(Started, OwnedFd), StepErr
     }
 }
 
-/// Waits until the launcher has set itself up: its end of the pipe closes, or tells why not.
-fn readiness_await(pipe: OwnedFd) -> Result<(), StepError> {
-    let mut report = Vec::new();
-    std::fs::File::from(pipe).read_to_end(&mut report).step(|| "wait for the launcher".to_owned())?;
-    if report.is_empty() {
-        return Ok(());
-    }
-    let failure: Failure = postcard::from_bytes(&report)
+fn reap(launcher: &OwnedFd) {
+    let _ = waitid(WaitId::PidFd(launcher.as_fd()), WaitIdOptions::EXITED);
+}
+
+/// Waits until the launcher has set itself up: its end of the pipe, which does not block, closes, or tells why not.
+/// Gives up after a time, or when the server is gone.
+fn readiness_await(pipe: &OwnedFd, server: Option<&OwnedFd>, within: Duration) -> Result<(), StepError> {
+    let step = || "wait for the launcher".to_owned();
+    let ends: Vec<&OwnedFd> = [pipe].into_iter().chain(server).collect();
+    let last_ended = ended_await(&ends, Some(within));
+    let mut report = [0; MESSAGE_BYTES_MAX];
+    let length = match rustix::io::read(pipe, &mut report) {
+        Ok(0) => return Ok(()),
+        Ok(length) => length,
+        Err(Errno::AGAIN) if last_ended => {
+            return Err(StepError::new("wait for the launcher, for a server that is gone", Errno::PIPE));
+        }
+        Err(Errno::AGAIN) => {
+            let step = format!("wait for the launcher to set itself up, for {} s", within.as_secs());
+            return Err(StepError::new(step, Errno::TIMEDOUT));
+        }
+        Err(errno) => return Err(errno).step(step),
+    };
+    let failure: Failure = postcard::from_bytes(&report[..length])
         .map_err(|_| StepError::new("read the launcher's report", Errno::PROTO))?;
     Err(StepError::new(failure.step, Errno::from_raw_os_error(failure.errno)))
 }
@@ -192,4 +219,45 @@ fn send(server: &OwnedFd, message: &Message, socket: Option<&OwnedFd>) {
     }
     // A server that is gone shows when it is waited for.
     let _ = sendmsg(server, &[IoSlice::new(&bytes)], &mut control, SendFlags::NOSIGNAL);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Both ends of a launcher's pipe.
+    fn ready_pipe() -> (OwnedFd, OwnedFd) {
+        pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK).unwrap()
+    }
+
+    #[test]
+    fn a_launcher_is_ready_when_its_pipe_closes_and_tells_why_it_is_not() {
+        let (_server, keeper) = pair().unwrap();
+        let (read, write) = ready_pipe();
+        drop(write);
+        assert_eq!(readiness_await(&read, Some(&keeper), READY_WITHIN), Ok(()));
+        let (read, write) = ready_pipe();
+        let error = StepError::new("make a thing", Errno::NOSPC);
+        rustix::io::write(&write, &postcard::to_stdvec(&Failure::from(error.clone())).unwrap()).unwrap();
+        assert_eq!(readiness_await(&read, Some(&keeper), READY_WITHIN), Err(error));
+    }
+
+    #[test]
+    fn a_launcher_that_is_never_ready_is_given_up() {
+        let (_server, keeper) = pair().unwrap();
+        let (read, _write) = ready_pipe();
+        for server in [Some(&keeper), None] {
+            let error = readiness_await(&read, server, Duration::from_millis(1)).unwrap_err();
+            assert_eq!(error.errno, Errno::TIMEDOUT, "{error}");
+        }
+    }
+
+    #[test]
+    fn a_launcher_is_not_waited_for_when_the_server_is_gone() {
+        let (server, keeper) = pair().unwrap();
+        let (read, _write) = ready_pipe();
+        drop(server);
+        let error = readiness_await(&read, Some(&keeper), Duration::from_secs(3600)).unwrap_err();
+        assert_eq!(error.errno, Errno::PIPE, "{error}");
+    }
 }

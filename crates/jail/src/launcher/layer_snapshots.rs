@@ -7,7 +7,7 @@ use std::os::fd::AsFd;
 
 use protocol::{SandboxId, SnapshotId, launcher::NOTE_BYTES_MAX};
 use rustix::{
-    fs::{AtFlags, XattrFlags, fgetxattr, fremovexattr, fsetxattr, renameat},
+    fs::{RenameFlags, XattrFlags, fgetxattr, fremovexattr, fsetxattr, renameat, renameat_with},
     io::Errno,
 };
 use storage::tree_copy::tree_copy;
@@ -62,7 +62,7 @@ impl Layers {
         };
         let restored = self.layer_from(&name, &layer, disk_bytes);
         if restored.is_err() {
-            self.layer_remove(&layer)?;
+            self.layer_remove(&format!("{layer}{MADE}"))?;
             if had_layer {
                 renameat(&self.sandboxes, &before, &self.sandboxes, &layer)
                     .step(|| "put the layer back".to_owned())?;
@@ -72,16 +72,20 @@ impl Layers {
         self.layer_remove(&before)
     }
 
+    /// It gets its name last: whatever has the name of a layer is whole, and limited.
     fn layer_from(&self, snapshot: &str, layer: &str, disk_bytes: u64) -> Result<(), StepError> {
         let step = || "restore the snapshot".to_owned();
+        let made = format!("{layer}{MADE}");
+        self.layer_remove(&made)?;
         if self.subvolumes {
             let snapshot = Self::open_below(&self.snapshots, snapshot)?;
-            sys::subvolume_snapshot(snapshot.as_fd(), self.sandboxes.as_fd(), layer, false).step(step)?;
-            let layer = self.open_layer(layer)?;
-            return sys::subvolume_limit(layer.as_fd(), disk_bytes)
-                .step(|| "limit the writable layer".to_owned());
+            sys::subvolume_snapshot(snapshot.as_fd(), self.sandboxes.as_fd(), &made, false).step(step)?;
+            sys::subvolume_limit(self.open_layer(&made)?.as_fd(), disk_bytes)
+                .step(|| "limit the writable layer".to_owned())?;
+        } else {
+            self.copy(&self.snapshots, snapshot, &self.sandboxes, &made).step(step)?;
         }
-        self.copy(&self.snapshots, snapshot, &self.sandboxes, layer).step(step)
+        renameat(&self.sandboxes, &made, &self.sandboxes, layer).step(|| "name the writable layer".to_owned())
     }
 
     /// What was kept with a snapshot.
@@ -123,19 +127,17 @@ impl Layers {
         let entries = rustix::fs::Dir::read_from(&self.sandboxes).step(|| "list layers".to_owned())?;
         let names: Vec<String> = entries
             .filter_map(Result::ok)
-            .filter_map(|entry| entry.file_name().to_str().ok()?.strip_suffix(BEFORE).map(str::to_owned))
+            .filter_map(|entry| Some(entry.file_name().to_str().ok()?.to_owned()))
             .collect();
-        for layer in names {
-            let before = format!("{layer}{BEFORE}");
-            match rustix::fs::statat(&self.sandboxes, &layer, AtFlags::SYMLINK_NOFOLLOW) {
-                Ok(_) if self.subvolumes => self.layer_remove(&before)?,
-                // A copy may not be whole.
-                Ok(_) | Err(Errno::NOENT) => {
-                    self.layer_remove(&layer)?;
-                    renameat(&self.sandboxes, &before, &self.sandboxes, &layer)
-                        .step(|| "put the layer back".to_owned())?;
+        for name in names {
+            if name.ends_with(MADE) {
+                self.layer_remove(&name)?;
+            } else if let Some(layer) = name.strip_suffix(BEFORE) {
+                match renameat_with(&self.sandboxes, &name, &self.sandboxes, layer, RenameFlags::NOREPLACE) {
+                    Ok(()) => {}
+                    Err(Errno::EXIST) => self.layer_remove(&name)?,
+                    Err(errno) => return Err(StepError::new("put the layer back", errno)),
                 }
-                Err(errno) => return Err(StepError::new("look for a layer", errno)),
             }
         }
         Ok(())
@@ -167,3 +169,5 @@ fn note_name(snapshot: SnapshotId) -> String {
 
 /// What the name of a layer ends in that was put aside. No sandbox's name does.
 const BEFORE: &str = ".before";
+/// The same of one that is being made.
+const MADE: &str = ".made";

@@ -17,35 +17,10 @@ use std::{
 use blackbox::{Answer, Client};
 use serde_json::Value;
 
-use super::{keyed, restore, snapshot_names, snapshots, vm_create, vm_output, vm_run};
-
-/// One hash over all that there is to know of what is in the workspace, but for times of access and change.
-const HASH: &str = r#"
-import hashlib, os, stat
-all, inodes = hashlib.sha256(), {}
-paths = [os.path.join(at, name) for at, folders, files in os.walk('.') for name in folders + files]
-for path in sorted(paths):
-    it = os.lstat(path)
-    known = (path, it.st_mode, it.st_uid, it.st_gid, it.st_mtime_ns, it.st_nlink if not stat.S_ISDIR(it.st_mode) else 0)
-    known += (inodes.setdefault(it.st_ino, path), it.st_size if stat.S_ISREG(it.st_mode) else 0)
-    if stat.S_ISLNK(it.st_mode): known += (os.readlink(path),)
-    else: known += tuple((name, os.getxattr(path, name)) for name in sorted(os.listxattr(path)))
-    if stat.S_ISREG(it.st_mode):
-        known += (it.st_blocks * 512 < it.st_size // 2,)
-        with open(path, 'rb') as file: known += (hashlib.file_digest(file, 'sha256').hexdigest(),)
-    all.update(repr(known).encode())
-print(len(paths), all.hexdigest())
-"#;
-
-/// Runs Python in the workspace; what it wrote.
-fn python(client: &Client, vm: &str, program: &str) -> String {
-    vm_output(client, vm, &format!("python3 -B - <<'END'\n{program}\nEND"))
-}
-
-/// What is in the workspace, in one line.
-fn hash(client: &Client, vm: &str) -> String {
-    python(client, vm, HASH)
-}
+use super::{
+    keyed, restore, snapshot_names, snapshots, vm_create, vm_output, vm_run,
+    workspace::{MAKE, hash, python},
+};
 
 /// The archive of a snapshot.
 fn export(client: &Client, vm: &str, snapshot: &str) -> Vec<u8> {

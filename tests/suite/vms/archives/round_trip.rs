@@ -7,30 +7,9 @@ use rustix::process::{Signal, kill_process};
 use serde_json::json;
 
 use super::{
-    super::recovery::agent_of, export, filtered, hash, import, import_ok, keyed, python, restore,
-    snapshot_names, snapshots, vm_create, vm_output,
+    MAKE, export, filtered, hash, import, import_ok, keyed, python, restore, snapshot_names, snapshots,
+    vm_create, vm_output,
 };
-
-/// Files of every kind, with everything about them that may be lost on the way.
-const MAKE: &str = r#"
-import os
-os.umask(0)
-os.makedirs('d/e', 0o751); os.mkdir('hollow', 0o1777)
-def put(path, data):
-    with open(path, 'wb') as file: file.write(data)
-put('plain', b'text\n'); put('d/e/bytes', bytes(range(256)) * 5000); put('empty', b'')
-put('setuid', b'#!/bin/sh\n'); os.chmod('setuid', 0o4755)
-put('owned', b'x'); os.chown('owned', 1000, 1001); os.chmod('owned', 0o640)
-os.setxattr('plain', 'user.note', b'kept\x00\xff')
-os.symlink('plain', 'link'); os.symlink('nowhere', 'd/dangling'); os.lchown('link', 7, 8)
-os.link('plain', 'd/hard')
-with open('sparse', 'wb') as file: file.truncate(64 << 20); file.seek(32 << 20); file.write(b'middle')
-os.mkfifo('fifo', 0o622)
-put('n' * 250, b'long'); put('.hidden \n\xff', b'odd')
-put('old', b'o'); os.utime('old', ns=(1, 981173106123456789))
-for number in range(2000): put(f'd/e/{number}', str(number).encode() * (number % 50))
-for path in ['d/e', 'd', 'plain']: os.utime(path, ns=(2, 1234567890987654321))
-"#;
 
 #[test]
 fn what_is_exported_comes_in_again_as_it_was() {
@@ -39,7 +18,7 @@ fn what_is_exported_comes_in_again_as_it_was() {
     vm_create(&client, "a");
     vm_create(&client, "b");
     vm_output(&client, "b", "mkdir -p d .dot; echo old > d/e; echo old > .dot/f; echo old > gone");
-    python(&client, "a", MAKE);
+    vm_output(&client, "a", &python(MAKE));
     let made = hash(&client, "a");
     let snapshot = snapshot_names(&client, "a").pop().unwrap();
 
@@ -112,7 +91,7 @@ fn a_machine_that_has_stopped_is_exported_and_starts_for_an_import() {
     vm_create(&client, "a");
     vm_output(&client, "a", "echo kept > f; sleep 1000 > /dev/null 2>&1 &");
     let status = || client.get("/vms/a").ok()["status"].as_str().unwrap().to_owned();
-    kill_process(agent_of(&server, "sleep"), Signal::KILL).unwrap();
+    kill_process(server.agent_of("sleep").expect("it runs"), Signal::KILL).unwrap();
     wait_until("it is stopped", || status() == "stopped");
     let archive = export(&client, "a", &snapshot_names(&client, "a").pop().unwrap());
     assert_eq!(status(), "stopped");

@@ -1,16 +1,10 @@
 //! Engine errors as this dialect answers them: a status, and `{"error": "…"}`.
 
-use axum::{
-    http::{HeaderValue, StatusCode, header},
-    response::{IntoResponse, Response},
-};
+use axum::response::{IntoResponse, Response};
 use engine::ErrorKind;
 
 use super::convert;
-use crate::{
-    error::{error_response, server_error_text},
-    reject::Rejection,
-};
+use crate::{error::engine_error_response, reject::Rejection};
 
 /// Why a request of this dialect failed.
 #[derive(Debug)]
@@ -36,38 +30,24 @@ impl From<Rejection> for ServiceError {
 impl IntoResponse for ServiceError {
     fn into_response(self) -> Response {
         match self {
-            Self::Engine(error) => engine_error_response(&error),
+            Self::Engine(error) => {
+                let text = match error.kind() {
+                    ErrorKind::Invalid { field } => Some(convert::invalid_text(field, error.public())),
+                    _ => None,
+                };
+                engine_error_response(&error, text)
+            }
             Self::Rejected(rejection) => rejection.into_response(),
         }
     }
 }
 
-fn engine_error_response(error: &engine::Error) -> Response {
-    let status = match error.kind() {
-        ErrorKind::Invalid { .. } | ErrorKind::Refused => StatusCode::BAD_REQUEST,
-        ErrorKind::NotFound => StatusCode::NOT_FOUND,
-        ErrorKind::Conflict | ErrorKind::SandboxEnded => StatusCode::CONFLICT,
-        ErrorKind::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
-        ErrorKind::Busy { .. } => StatusCode::TOO_MANY_REQUESTS,
-        ErrorKind::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
-        ErrorKind::TimedOut => StatusCode::GATEWAY_TIMEOUT,
-        ErrorKind::LaunchFailed | ErrorKind::Internal => StatusCode::INTERNAL_SERVER_ERROR,
-    };
-    let text = match error.kind() {
-        ErrorKind::Invalid { field } => convert::invalid_text(field, error.public()),
-        _ if status.is_server_error() => server_error_text(error),
-        _ => error.public().to_owned(),
-    };
-    let mut response = error_response(status, text);
-    if let ErrorKind::Busy { retry_after_s } = error.kind() {
-        response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(retry_after_s));
-    }
-    response
-}
-
 #[cfg(test)]
 mod tests {
-    use axum::body::to_bytes;
+    use axum::{
+        body::to_bytes,
+        http::{StatusCode, header},
+    };
     use engine::Error;
     use serde_json::{Value, json};
 

@@ -29,6 +29,7 @@ use crate::{
         (status = 404, description = "There is no such sandbox", body = ErrorBody),
         (status = 409, description = "The sandbox ended while its program ran, or has none", body = ErrorBody),
         (status = 500, description = "The text has the request's id", body = ErrorBody),
+        (status = 504, description = "The sandbox does not answer, and was ended", body = ErrorBody),
     )
 )]
 pub(super) async fn program_run(

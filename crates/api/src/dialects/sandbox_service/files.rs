@@ -11,7 +11,7 @@ use super::{
 use crate::{
     caller::Asker,
     error::ErrorBody,
-    extract::{IdPath, JsonBody},
+    extract::{IdPath, JsonList},
 };
 
 /// Writes files into a sandbox. They are there for its next run.
@@ -38,7 +38,7 @@ pub(super) async fn files_write(
     State(engine): State<Engine>,
     Asker(caller): Asker,
     IdPath(id): IdPath,
-    JsonBody(files): JsonBody<Vec<FileBody>>,
+    JsonList(files): JsonList<FileBody>,
 ) -> Result<Json<FilesWrittenBody>, ServiceError> {
     engine.files_write(&caller, id, convert::program_files(files)?).await?;
     Ok(Json(FilesWrittenBody { message: "Files uploaded successfully", sandbox_id: id }))

@@ -43,7 +43,6 @@ words! {
 
 /// The body of `POST /sandbox` and `POST /execute`.
 #[derive(Debug, Deserialize, ToSchema)]
-#[serde(expecting = "a JSON object")]
 pub(super) struct CreateRequest {
     pub(super) runtime: RuntimeWord,
     /// The program's source text.
@@ -242,7 +241,6 @@ pub(super) struct LogLineBody {
 
 /// A snapshot to take.
 #[derive(Debug, Deserialize, ToSchema)]
-#[serde(expecting = "a JSON object")]
 pub(super) struct KeepRequest {
     /// Unique among the sandbox's; made from the time when missing.
     pub(super) name: Option<String>,
@@ -263,7 +261,6 @@ pub(super) struct KeptBody {
 
 /// How many sandboxes to make from one.
 #[derive(Debug, Deserialize, ToSchema)]
-#[serde(expecting = "a JSON object")]
 pub(super) struct ForkRequest {
     /// One when missing.
     #[schema(minimum = 1, maximum = 1000)]

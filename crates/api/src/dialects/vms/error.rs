@@ -1,14 +1,14 @@
 //! Errors as this dialect answers them: a status, and `{"error": "…"}`.
 
 use axum::{
-    http::{HeaderValue, StatusCode, header},
+    http::StatusCode,
     response::{IntoResponse, Response},
 };
 use engine::ErrorKind;
 
 use crate::{
     auth::Refusal,
-    error::{error_response, server_error_text},
+    error::{engine_error_response, error_response},
     reject::Rejection,
 };
 
@@ -85,33 +85,12 @@ pub(super) fn refusal_response(refusal: Refusal) -> Response {
     }
 }
 
-/// `text` instead of the engine's, where this dialect has words of its own.
-fn engine_error_response(error: &engine::Error, text: Option<String>) -> Response {
-    let status = match error.kind() {
-        ErrorKind::Invalid { .. } | ErrorKind::Refused => StatusCode::BAD_REQUEST,
-        ErrorKind::NotFound => StatusCode::NOT_FOUND,
-        ErrorKind::Conflict | ErrorKind::SandboxEnded => StatusCode::CONFLICT,
-        ErrorKind::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
-        ErrorKind::Busy { .. } => StatusCode::TOO_MANY_REQUESTS,
-        ErrorKind::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
-        ErrorKind::TimedOut => StatusCode::GATEWAY_TIMEOUT,
-        ErrorKind::LaunchFailed | ErrorKind::Internal => StatusCode::INTERNAL_SERVER_ERROR,
-    };
-    let text = match text {
-        Some(text) => text,
-        None if status.is_server_error() => server_error_text(error),
-        None => error.public().to_owned(),
-    };
-    let mut response = error_response(status, text);
-    if let ErrorKind::Busy { retry_after_s } = error.kind() {
-        response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(retry_after_s));
-    }
-    response
-}
-
 #[cfg(test)]
 mod tests {
-    use axum::body::to_bytes;
+    use axum::{
+        body::to_bytes,
+        http::{HeaderValue, header},
+    };
     use engine::Error;
     use serde_json::{Value, json};
 

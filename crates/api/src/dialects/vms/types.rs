@@ -9,7 +9,6 @@ use utoipa::{
 
 /// A key to make.
 #[derive(Debug, Default, Deserialize, ToSchema)]
-#[serde(expecting = "an object")]
 pub(super) struct KeyRequest {
     /// What to call it.
     #[schema(example = "my-app")]
@@ -70,7 +69,6 @@ pub(super) struct MeBody {
 
 /// A machine to make.
 #[derive(Debug, Default, Deserialize, ToSchema)]
-#[serde(expecting = "an object")]
 pub(super) struct VmRequest {
     /// 1 to 63 letters, digits, `.`, `_` or `-`; new among the key's.
     #[schema(required, nullable = false, example = "my-sandbox")]
@@ -143,7 +141,6 @@ pub(super) struct MessageBody {
 
 /// A command to run.
 #[derive(Debug, Default, Deserialize, ToSchema)]
-#[serde(expecting = "an object")]
 pub(super) struct CommandRequest {
     /// For `sh -c`.
     #[schema(required, nullable = false, example = "echo 'Hello World'")]

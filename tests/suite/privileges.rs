@@ -1,8 +1,15 @@
 //! What the server and its launcher may do on the host.
 
-use std::process::{Command, Stdio};
+use std::{
+    process::{Command, Stdio},
+    time::Duration,
+};
 
-use blackbox::{Server, atoll, deadline::wait_until, has_ended, status_field, toolchains};
+use blackbox::{
+    Server, atoll,
+    deadline::{found, wait_until},
+    has_ended, status_field, toolchains,
+};
 use rustix::process::{Pid, PidfdFlags, PidfdGetfdFlags, Signal, kill_process, pidfd_getfd, pidfd_open};
 
 #[test]
@@ -28,6 +35,32 @@ fn the_server_has_no_privileges() {
     }
     // The launcher is the one that keeps them; otherwise this test would prove nothing.
     assert_ne!(status_field(server.launcher_pid(), "CapEff").unwrap(), "0".repeat(16));
+}
+
+#[test]
+fn a_server_is_never_root_nor_a_sandboxs_user() {
+    let folder = format!("/var/tmp/atoll-user-{}", std::process::id());
+    // Root; what setresuid(2) takes for "leave it as it is"; the root of the first sandbox.
+    for user in ["0", "4294967295", "1879048192"] {
+        for command in [["serve", "--no-toolchain-install"].as_slice(), &["keys", "create"]] {
+            let mut process = Command::new(atoll())
+                .args(command)
+                .args(["--data-dir", &folder, "--user-id", user])
+                .stdin(Stdio::null())
+                .stdout(Stdio::null())
+                .stderr(Stdio::piped())
+                .spawn()
+                .unwrap();
+            // One that starts after all must not stay.
+            let refused = found(Duration::from_secs(10), || process.try_wait().unwrap());
+            let _ = process.kill();
+            let output = process.wait_with_output().unwrap();
+            assert!(refused.is_ok(), "{command:?} goes on as user {user}");
+            let text = String::from_utf8_lossy(&output.stderr).into_owned();
+            assert!(!output.status.success() && text.contains("user_id") && text.contains(user), "{text}");
+        }
+    }
+    assert!(!std::fs::exists(&folder).unwrap(), "nothing is set up for a refused start");
 }
 
 #[test]

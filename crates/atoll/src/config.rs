@@ -111,6 +111,16 @@ pub(crate) struct ServeOptions {
 /// to anybody (systemd's UIDS-GIDS, 60578 to 61183).
 pub(crate) const SERVER_UID: u32 = 61_000;
 
+/// The user of the server, as it was asked for.
+pub(crate) fn server_uid(user_id: Option<u32>) -> Outcome<u32> {
+    let uid = user_id.unwrap_or(SERVER_UID);
+    if jail::privileges::may_serve(uid) {
+        return Ok(uid);
+    }
+    Err(Failure::new(format!("user_id: the server must not run as {uid}, which is root or a sandbox's user"))
+        .hint("give the id of a user that nothing else runs as, or leave it out"))
+}
+
 /// Names of the `host` image for the vms dialect: its own, and the one in that dialect's document.
 const BASE_VMS: [&str; 2] = ["host", "dev-1"];
 
@@ -287,6 +297,15 @@ mod tests {
         assert_eq!(settings("1M", None).unwrap().body_memory_bytes, 512 << 20);
         assert_eq!(settings("1M", Some("1M")).unwrap().body_memory_bytes, 1 << 20);
         assert!(settings("2M", Some("1M")).is_err());
+    }
+
+    #[test]
+    fn the_server_is_never_root_nor_a_sandboxs_user() {
+        assert_eq!(server_uid(None).unwrap(), SERVER_UID);
+        assert_eq!(server_uid(Some(1000)).unwrap(), 1000);
+        for refused in [0, u32::MAX, 0x7000_0000, 0x7000_ffff] {
+            assert!(server_uid(Some(refused)).is_err(), "{refused}");
+        }
     }
 
     #[test]

@@ -8,12 +8,22 @@ use rustix::{
 
 use crate::failure::{Step, StepError};
 
+/// Whether a server may become the user, or group, of this number: it must not be root, nor what the system calls
+/// take for "as it is" (`u32::MAX`, which would leave it root), nor have an id of a sandbox's users.
+#[must_use]
+pub fn may_serve(id: u32) -> bool {
+    id != 0 && id != u32::MAX && !crate::plan::is_sandbox_id(id)
+}
+
 /// Makes this process an unprivileged one: another user, no groups, no capabilities (nor ever again any
 /// through exec), `no_new_privs`. To be called before threads are started: the calls are per thread.
 ///
 /// # Errors
 /// The step that failed. The process must not go on then.
 pub fn drop_to(uid: u32, gid: u32) -> Result<(), StepError> {
+    if !may_serve(uid) || !may_serve(gid) {
+        return Err(StepError::new("drop privileges: that user is not for a server", Errno::INVAL));
+    }
     let (uid, gid) = (Uid::from_raw(uid), Gid::from_raw(gid));
     for number in 0..=crate::plan::HIGHEST_CAPABILITY {
         match thread::remove_capability_from_bounding_set(CapabilitySet::from_bits_retain(1 << number)) {

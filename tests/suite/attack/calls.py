@@ -22,7 +22,7 @@ NUMBERS = {
     "acct": (163, 89), "quotactl": (179, 60), "syslog": (103, 116), "fsopen": (430, 430), "fsmount": (432, 432),
     "open_tree": (428, 428), "move_mount": (429, 429), "mount_setattr": (442, 442), "kcmp": (312, 272),
     "pidfd_open": (434, 434), "pidfd_getfd": (438, 438), "vhangup": (153, 58), "fanotify_init": (300, 262),
-    "clock_gettime": (228, 113), "adjtimex": (159, 171), "io_setup": (206, 0),
+    "clock_gettime": (228, 113), "adjtimex": (159, 171), "io_setup": (206, 0), "socket": (41, 198),
 }
 COLUMN = 0 if platform.machine() == "x86_64" else 1
 

@@ -150,6 +150,20 @@ for name, arguments in {"raw": (2, 3, 1), "packet": (17, 3, 0x300), "vsock": (40
 }
 
 #[test]
+fn events_of_the_hosts_devices_are_not_heard() {
+    // NETLINK_KOBJECT_UEVENT, by every way to say it: the kernel looks at 32 bits of each argument.
+    let code = r#"
+control()
+attempt("control routes", lambda: socket.socket(16, 3, 0).close())
+for name, kind in {"datagrams": 2, "raw": 3, "closed at exec": 2 | 0x80000}.items():
+    call("socket", 16, kind, 15, label=name)
+    call("socket", 16 | 1 << 32, kind, 15 | 1 << 32, label=name + ", with more bits")
+call("socket", 40 | 1 << 32, 1, 0, label="vsock, with more bits")
+"#;
+    all_denied(&attempts(&Server::start(), code), &["EPERM"]);
+}
+
+#[test]
 fn masked_files_of_proc_are_empty() {
     let server = Server::start();
     let code = r#"

@@ -1,6 +1,7 @@
 //! A server, or its launcher, that dies: what runs goes on, and is found again.
 
 mod kills;
+mod notes;
 mod reboot;
 
 use blackbox::{Server, deadline::wait_until};

@@ -13,7 +13,7 @@ use store::Store;
 
 use crate::{
     cli::{KeysCommand, KeysCreateOptions, KeysListOptions, KeysRevokeOptions},
-    config::SERVER_UID,
+    config::server_uid,
     failure::{During, Failure, Outcome},
     terminal::{print, say},
 };
@@ -32,7 +32,7 @@ pub(crate) fn keys(command: KeysCommand) -> Outcome<ExitCode> {
 fn create(options: KeysCreateOptions) -> Outcome<ExitCode> {
     let data = data_dir(&options.data_dir)?;
     if data.server_owner().during("look at the data directory")?.is_none() {
-        let uid = options.user_id.unwrap_or(SERVER_UID);
+        let uid = server_uid(options.user_id)?;
         data.create(uid, uid).during(&format!("prepare the data directory {}", data.root()))?;
     }
     let store = store_open(&data)?;

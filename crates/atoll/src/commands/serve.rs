@@ -24,7 +24,7 @@ use tracing_subscriber::EnvFilter;
 
 use crate::{
     aliases,
-    config::{SERVER_UID, ServeOptions, network},
+    config::{ServeOptions, network, server_uid},
     failure::{During, Failure, Outcome},
     host::{self, Host, HostOptions},
 };
@@ -37,6 +37,7 @@ pub(crate) fn serve(options: ServeOptions) -> Outcome<ExitCode> {
     let options = options.with_file()?.with_aliases(variable)?;
     log_start(options.log_json);
     let addresses = options.addresses();
+    let server_uid = server_uid(options.user_id)?;
     let data = data_dir(&options)?;
     let exposed = exposure(&options, &addresses);
     if let Some(address) = exposed
@@ -48,7 +49,6 @@ pub(crate) fn serve(options: ServeOptions) -> Outcome<ExitCode> {
     let api = options.api_settings(hosts(&options, &addresses))?;
     // Bound for a moment only, to fail before anything is set up: the launcher must not hold them, too.
     addresses.iter().try_for_each(|address| listen(address).map(drop))?;
-    let server_uid = options.user_id.unwrap_or(SERVER_UID);
     let mut host = host::prepare(HostOptions {
         data: data.clone(),
         server_uid,

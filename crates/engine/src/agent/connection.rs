@@ -186,3 +186,71 @@ pub(crate) fn push_request(frames: &mut Vec<u8>, request: &Request) -> Result<()
     frames.extend(frame::encode_message(request)?);
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use protocol::frame::PAYLOAD_BYTES_MAX;
+
+    use super::*;
+
+    /// What a connection makes of these bytes, the most memory it held, and how many bytes of output came.
+    fn read_all(pieces: &[Vec<u8>]) -> (AgentError, usize, usize) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let (ours, mut agent) = UnixStream::pair().unwrap();
+            let mut connection = Connection::new(ours);
+            let sending = async {
+                for piece in pieces {
+                    // Whoever has heard enough closes.
+                    if agent.write_all(piece).await.is_err() {
+                        break;
+                    }
+                    tokio::task::yield_now().await;
+                }
+                drop(agent);
+            };
+            let reading = async {
+                let (mut held, mut output) = (0, 0);
+                loop {
+                    let next = connection.next().await;
+                    held = held.max(connection.received.capacity());
+                    match next {
+                        Ok(Incoming::Output(bytes) | Incoming::ErrorOutput(bytes)) => output += bytes.len(),
+                        Ok(Incoming::Event(_)) => {}
+                        Err(error) => {
+                            drop(connection);
+                            return (error, held, output);
+                        }
+                    }
+                }
+            };
+            tokio::join!(sending, reading).1
+        })
+    }
+
+    /// Pieces of a hostile stream: noise, whole frames of noise, headers that lie.
+    fn piece() -> impl proptest::strategy::Strategy<Value = Vec<u8>> {
+        use proptest::prelude::*;
+        let noise = || proptest::collection::vec(any::<u8>(), 0..300);
+        let framed = (0_u8..6, noise()).prop_map(|(kind, payload)| {
+            let length = u32::try_from(payload.len()).unwrap();
+            [&length.to_le_bytes()[..], &[kind], &payload].concat()
+        });
+        let lie =
+            (any::<u32>(), 0_u8..6).prop_map(|(length, kind)| [&length.to_le_bytes()[..], &[kind]].concat());
+        prop_oneof![1 => noise(), 6 => framed, 1 => lie]
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn arbitrary_bytes_end_in_an_error_and_take_bounded_memory(
+            pieces in proptest::collection::vec(piece(), 0..20),
+        ) {
+            let sent: usize = pieces.iter().map(Vec::len).sum();
+            let (error, held, output) = read_all(&pieces);
+            proptest::prop_assert!(matches!(error, AgentError::Gone(_) | AgentError::Protocol(_)), "{error}");
+            proptest::prop_assert!(held <= 2 * (PAYLOAD_BYTES_MAX + READ_BYTES), "{held} bytes held");
+            proptest::prop_assert!(output <= sent, "{output} bytes of {sent}");
+        }
+    }
+}

@@ -2,10 +2,11 @@
 //!
 //! After this, what has a folder in `run/` runs and is watched. What can't be taken over is ended.
 
-use std::fmt;
+use std::{fmt, fs::File, io::Read};
 
 use protocol::SandboxId;
 use rustix::{
+    fs::{Mode, OFlags},
     io::Errno,
     process::{Pid, PidfdFlags, pidfd_open},
 };
@@ -19,6 +20,9 @@ use crate::{
     failure::{Step, StepError},
     plan::Slot,
 };
+
+/// More than a note has.
+const NOTE_BYTES_MAX: u64 = 256;
 
 /// What has to be known of a running sandbox that can't be read off its processes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,7 +67,13 @@ impl Launcher {
     }
 
     pub(super) fn note_read(&self, sandbox: SandboxId) -> Option<Note> {
-        Note::parse(&std::fs::read_to_string(self.config.data.group_file(sandbox)).ok()?)
+        let path = self.config.data.group_file(sandbox);
+        // Whatever lies there in a note's place: nothing to follow, to wait for, or to read at length.
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        let file = rustix::fs::open(path.as_path(), flags, Mode::empty()).ok()?;
+        let mut text = String::new();
+        File::from(file).take(NOTE_BYTES_MAX).read_to_string(&mut text).ok()?;
+        Note::parse(&text)
     }
 
     /// Takes over what runs, and ends what can't be taken over.
@@ -84,7 +94,8 @@ impl Launcher {
 
     fn adopt(&mut self, sandbox: SandboxId) -> Result<Running, StepError> {
         let refuse = |why: &str, errno| StepError::new(format!("take it over: {why}"), errno);
-        let note = self.note_read(sandbox).ok_or_else(|| refuse("it has no note", Errno::NOENT))?;
+        let note =
+            self.note_read(sandbox).ok_or_else(|| refuse("it has no note that can be read", Errno::NOENT))?;
         let cgroup = self.cgroup_of(sandbox);
         let pid = Pid::from_raw(note.pid).ok_or_else(|| refuse("its note has no process", Errno::SRCH))?;
         let pidfd =

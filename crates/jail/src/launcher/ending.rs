@@ -9,7 +9,7 @@ use protocol::{
 use rustix::{
     event::{PollFd, PollFlags, poll},
     io::Errno,
-    process::{WaitId, WaitIdOptions, waitid},
+    process::{Pid, PidfdFlags, WaitId, WaitIdOptions, pidfd_open, waitid},
 };
 
 use super::{
@@ -92,13 +92,15 @@ impl Launcher {
         if plan.groups.is_empty() || groups::processes(plan).is_empty() {
             return Ok(());
         }
-        let waiting: Vec<_> = groups::processes(plan)
+        let mut waiting: Vec<_> = groups::processes(plan)
             .into_iter()
-            .filter_map(rustix::process::Pid::from_raw)
-            .filter_map(|pid| rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty()).ok())
+            .filter_map(|pid| Some((pid, pidfd_open(Pid::from_raw(pid)?, PidfdFlags::empty()).ok()?)))
             .collect();
+        // A number may have been given to a process that never ends, but not while its descriptor is held.
+        let still = groups::processes(plan);
+        waiting.retain(|(pid, _)| still.contains(pid));
         groups::kill(plan)?;
-        for pidfd in &waiting {
+        for (_, pidfd) in &waiting {
             let mut poll = [PollFd::new(pidfd, PollFlags::IN)];
             rustix::event::poll(&mut poll, None).step(|| "wait for the sandbox's processes".to_owned())?;
         }

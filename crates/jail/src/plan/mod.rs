@@ -20,6 +20,7 @@ use protocol::{
     SandboxId,
     launcher::{LaunchSpec, NetworkMode},
 };
+pub(crate) use slot::is_sandbox_id;
 pub use slot::{IDS_PER_SANDBOX, Instance, SLOTS_PER_INSTANCE, Slot};
 
 use crate::host::HostFacts;

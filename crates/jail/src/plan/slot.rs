@@ -94,9 +94,25 @@ impl Slot {
     }
 }
 
+/// Whether some slot of some instance has this id on the host.
+pub(crate) fn is_sandbox_id(id: u32) -> bool {
+    let ids = u32::from(Instance::COUNT) * u32::from(SLOT_STRIDE) * IDS_PER_SANDBOX;
+    (FIRST_ID..FIRST_ID + ids).contains(&id)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn every_id_of_a_slot_is_a_sandboxs_and_others_are_not() {
+        let first = Slot { instance: Instance(0), number: 0 }.first_id();
+        let last = Slot { instance: Instance(Instance::COUNT - 1), number: SLOTS_PER_INSTANCE - 1 }
+            .first_id()
+            + (IDS_PER_SANDBOX - 1);
+        assert!(is_sandbox_id(first) && is_sandbox_id(last));
+        assert!([0, 61_000, first - 1, u32::MAX].into_iter().all(|id| !is_sandbox_id(id)));
+    }
 
     #[test]
     fn no_two_slots_share_ids_or_addresses() {

@@ -93,12 +93,20 @@ fn reach(verdict: Verdict) -> Vec<FilterInstruction> {
             give(ERRNO | EPERM),
             give(ALLOW),
         ],
-        Verdict::If(Condition::IsNot { argument, value }) => vec![
-            load_argument(argument),
-            instruction(JUMP_EQUAL, 0, 1, value),
-            give(ERRNO | EPERM),
-            give(ALLOW),
-        ],
+        Verdict::If(Condition::NoneOf { sets }) => {
+            let mut code = Vec::new();
+            for set in sets {
+                for (index, (argument, value)) in set.iter().enumerate() {
+                    // Over the rest of the set's pairs, and its end.
+                    let to_next_set = (2 * (set.len() - 1 - index) + 1) as u8;
+                    code.push(load_argument(*argument));
+                    code.push(instruction(JUMP_EQUAL, 0, to_next_set, *value));
+                }
+                code.push(give(ERRNO | EPERM));
+            }
+            code.push(give(ALLOW));
+            code
+        }
         Verdict::If(Condition::IsOneOf { argument, values }) => {
             let mut code = vec![load_argument(argument)];
             for (index, value) in values.iter().enumerate() {
@@ -154,7 +162,9 @@ mod tests {
             Verdict::If(Condition::WithoutBits { argument, bits }) => {
                 arguments[usize::from(argument)] & bits == 0
             }
-            Verdict::If(Condition::IsNot { argument, value }) => arguments[usize::from(argument)] != value,
+            Verdict::If(Condition::NoneOf { sets }) => !sets
+                .iter()
+                .any(|set| set.iter().all(|(argument, value)| arguments[usize::from(*argument)] == *value)),
             Verdict::If(Condition::IsOneOf { argument, values }) => {
                 values.contains(&arguments[usize::from(argument)])
             }
@@ -166,11 +176,11 @@ mod tests {
     fn the_program_gives_each_call_the_verdict_of_the_table() {
         let program = compile();
         let values = [0, 8, 17, 38, 40, 0x20000, 0x0002_0000, 0x1000_0000, 0x7e02_0000, u32::MAX];
+        let sockets = [[16, 2, 15, 0, 0, 0], [16, 2, 0, 0, 0, 0], [2, 2, 15, 0, 0, 0], [40, 1, 0, 0, 0, 0]];
         for number in (0..HIGHEST_KNOWN + 100).chain([0x4000_0000, 0x4000_003b, u32::MAX]) {
-            for value in values {
-                let arguments = [value; 6];
+            for arguments in values.map(|value| [value; 6]).into_iter().chain(sockets) {
                 let (given, steps) = run(&program, THIS_ARCHITECTURE, number, arguments);
-                assert_eq!(given, expected(verdict(number), arguments), "call {number} with {value:#x}");
+                assert_eq!(given, expected(verdict(number), arguments), "call {number} with {arguments:x?}");
                 assert!(steps <= 24, "call {number} takes {steps} instructions");
             }
         }

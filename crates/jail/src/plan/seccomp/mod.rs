@@ -33,12 +33,11 @@ pub enum Condition {
         /// The bits.
         bits: u32,
     },
-    /// The argument is not this; otherwise [`Verdict::Deny`].
-    IsNot {
-        /// Its position, from 0.
-        argument: u8,
-        /// The value.
-        value: u32,
+    /// None of these sets of arguments, each with its position and value, is there whole; otherwise
+    /// [`Verdict::Deny`].
+    NoneOf {
+        /// The sets.
+        sets: &'static [&'static [(u8, u32)]],
     },
     /// The argument is one of these; otherwise [`Verdict::Deny`].
     IsOneOf {

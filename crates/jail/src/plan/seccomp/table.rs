@@ -108,8 +108,10 @@ pub const CONDITIONAL: &[(&str, u32, Condition)] = &[
     // NEWPID and NEWNET. User namespaces above all have opened many a kernel hole (CVE-2022-0185,
     // CVE-2023-32233).
     ("clone", __NR_clone, Condition::WithoutBits { argument: 0, bits: 0x7e02_0000 }),
-    // Every kind of socket but AF_VSOCK (40), which reaches a hypervisor past every network rule.
-    ("socket", __NR_socket, Condition::IsNot { argument: 0, value: 40 }),
+    // Every kind of socket but AF_VSOCK (40), which reaches a hypervisor past every network rule, and AF_NETLINK's
+    // (16) NETLINK_KOBJECT_UEVENT (15): the kernel tells of the host's devices in every network namespace that
+    // the host's user namespace owns, as sandboxes' do.
+    ("socket", __NR_socket, Condition::NoneOf { sets: &[&[(0, 40)], &[(0, 16), (2, 15)]] }),
     // The execution domains of Docker's list: Linux, 32-bit Linux, each with UNAME26, and the query.
     (
         "personality",

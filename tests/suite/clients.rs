@@ -113,3 +113,24 @@ fn uploads_that_stall_hold_up_large_bodies_only() {
     drop(stalled);
     wait_until("the memory is free again", || server.post("/execute", &large).status == 200);
 }
+
+#[test]
+fn a_fork_is_made_to_its_end_when_its_client_goes_away() {
+    let server = Server::start();
+    let before = server.traces_at_rest();
+    let id = server.create(&json!({"runtime": "bash", "code": "echo line > f"}));
+    assert_eq!(server.run(&id).exit_code, 0);
+    let snapshots = server.data().join("storage/snapshots");
+    let there = || std::fs::read_dir(&snapshots).unwrap().count();
+    let connection = post(&server, &format!("/admin/api/sandboxes/{id}/fork"), &json!({"count": 20}));
+    wait_until("it is begun", || there() > 0);
+    reset(connection);
+    wait_until("what it was made from is gone", || there() == 0);
+    let all = server.get("/sandboxes").ok();
+    let all: Vec<&str> = all.as_array().unwrap().iter().map(|it| it["id"].as_str().unwrap()).collect();
+    assert_eq!(all.len(), 21, "all of them are made");
+    for id in all {
+        server.remove(id);
+    }
+    server.nothing_left(&before);
+}

@@ -1,6 +1,6 @@
 //! Snapshots of sandboxes' files, restore and fork, and the trail of it all.
 
-use blackbox::{Server, deadline::wait_until};
+use blackbox::{Server, atoll, deadline::wait_until};
 use serde_json::{Value, json};
 
 fn snapshots_of(id: &str) -> String {
@@ -25,6 +25,16 @@ fn restore(server: &Server, id: &str, snapshot: &str) {
 /// A sandbox whose program adds a line to a file and shows it.
 fn counting(server: &Server) -> String {
     server.create(&json!({"runtime": "bash", "code": "echo line >> lines; cat lines"}))
+}
+
+#[test]
+fn a_name_that_clients_take_out_of_a_path_is_refused() {
+    let server = Server::start();
+    let id = counting(&server);
+    for name in [".", ".."] {
+        let text = server.post(&snapshots_of(&id), &json!({"name": name})).error(400);
+        assert!(text.starts_with("name: "), "{text}");
+    }
 }
 
 #[test]
@@ -190,6 +200,40 @@ fn a_snapshot_whose_row_a_power_cut_took_is_recorded_again() {
     server.start_again();
     let listed = server.get(&snapshots_of(&id)).ok();
     assert_eq!((listed[0]["id"].as_str(), listed[0]["name"].as_str()), (Some(first.as_str()), Some("first")));
+    restore(&server, &id, &first);
+    assert_eq!(server.run(&id).output(), "line\nline\n");
+}
+
+#[test]
+fn a_new_database_in_the_place_of_another_costs_no_snapshot() {
+    let mut server = Server::start();
+    let id = counting(&server);
+    let _ = server.run(&id);
+    let first = taken(&server, &id, "first");
+    server.stop();
+    let (folder, aside) = (server.data().join("server"), server.data().join("server/logs/aside"));
+    let files = || std::fs::read_dir(&folder).unwrap().map(|it| it.unwrap()).filter(|it| it.path().is_file());
+    std::fs::create_dir(&aside).unwrap();
+    for file in files() {
+        std::fs::rename(file.path(), aside.join(file.file_name())).unwrap();
+    }
+    // One that starts all the same must not keep the test waiting.
+    let output = std::process::Command::new("timeout")
+        .arg("60")
+        .arg(atoll())
+        .args(["serve", "--listen", "127.0.0.1:0", "--no-toolchain-install", "--data-dir"])
+        .arg(server.data())
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(!output.status.success() && said.contains("put back the database that belongs"), "{said}");
+    for file in files() {
+        std::fs::remove_file(file.path()).unwrap();
+    }
+    for file in std::fs::read_dir(&aside).unwrap().map(|it| it.unwrap()) {
+        std::fs::rename(file.path(), folder.join(file.file_name())).unwrap();
+    }
+    server.start_again();
     restore(&server, &id, &first);
     assert_eq!(server.run(&id).output(), "line\nline\n");
 }

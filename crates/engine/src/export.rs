@@ -242,9 +242,15 @@ impl Export {
         let tar = reading.map_err(|_| stalled())?.map_err(agent_error)?;
         let mut packed = zstd::compress(Limited::new(tar, self.bytes_max));
         loop {
+            // Whole ones: what goes wrong before the first is full is an answer, and no archive that breaks off.
             let mut piece = BytesMut::with_capacity(PIECE_BYTES);
-            let read = timeout(STALL_MAX, packed.read_buf(&mut piece)).await.map_err(|_| stalled())?;
-            if read.map_err(read_error)? == 0 {
+            while piece.len() < PIECE_BYTES {
+                let read = timeout(STALL_MAX, packed.read_buf(&mut piece)).await.map_err(|_| stalled())?;
+                if read.map_err(read_error)? == 0 {
+                    break;
+                }
+            }
+            if piece.is_empty() {
                 return Ok(());
             }
             if pieces.send(Ok(piece.freeze())).await.is_err() {

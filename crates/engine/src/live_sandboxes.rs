@@ -190,13 +190,19 @@ impl Engine {
     /// # Errors
     /// [`ErrorKind::NotFound`].
     pub async fn snapshot_delete(&self, caller: &Caller, id: SandboxId, snapshot: SnapshotId) -> Result<()> {
-        let taken = self.snapshot_list(caller, id).await?;
-        if !taken.iter().any(|taken| taken.id == snapshot) {
-            return Err(Error::snapshot_not_found());
-        }
-        let batch = Batch::new().snapshot_delete(snapshot);
-        self.inner.store.apply(batch).await.map_err(Error::internal)?;
-        self.inner.runtime.snapshot_remove(snapshot).await.map_err(Error::internal)
+        let taken = self.snapshot_list(caller, id).await?.into_iter().find(|taken| taken.id == snapshot);
+        let taken = taken.ok_or_else(Error::snapshot_not_found)?;
+        let original = self.inner.store.sandbox_get(id).await.map_err(Error::internal)?;
+        let mut told = event(&original, "snapshot_deleted", &caller.owner);
+        told.detail = serde_json::json!({ "snapshot": snapshot, "name": taken.name });
+        // Its row must not come back with a power cut: nobody could restore it.
+        let batch = Batch::new().snapshot_delete(snapshot).event_append(told).durable();
+        let inner = Arc::clone(&self.inner);
+        to_its_end(async move {
+            inner.store.apply(batch).await.map_err(Error::internal)?;
+            inner.runtime.snapshot_remove(snapshot).await.map_err(Error::internal)
+        })
+        .await
     }
 
     /// Makes `count` new sandboxes with the files of one that exists, whether it runs or not, all up when this
@@ -212,19 +218,16 @@ impl Engine {
         self.sandboxes_room_check(count)?;
         let source = self.sandbox_get(caller, id).await?;
         let (engine, caller) = (self.clone(), caller.clone());
-        // A task of its own: what is half made, and what it is made from, would stay until the next start.
-        let made = tokio::spawn(async move { engine.fork(&caller, &source, count).await });
-        made.await.map_err(Error::internal)?
-    }
-
-    async fn fork(&self, caller: &Caller, source: &Sandbox, count: usize) -> Result<Vec<Sandbox>> {
-        let spec = SnapshotSpec { name: SnapshotName::None, note: None };
-        let origin = self.operate(caller, source.id, |reply| What::Snapshot { spec, reply }).await?;
-        let forks = self.forks_make(caller, source, origin.id, count).await;
-        let forgotten = Batch::new().snapshot_delete(origin.id);
-        self.inner.store.apply(forgotten).await.map_err(Error::internal)?;
-        self.inner.runtime.snapshot_remove(origin.id).await.map_err(Error::internal)?;
-        forks
+        to_its_end(async move {
+            let spec = SnapshotSpec { name: SnapshotName::None, note: None };
+            let origin = engine.operate(&caller, id, |reply| What::Snapshot { spec, reply }).await?;
+            let forks = engine.forks_make(&caller, &source, origin.id, count).await;
+            let forgotten = Batch::new().snapshot_delete(origin.id);
+            engine.inner.store.apply(forgotten).await.map_err(Error::internal)?;
+            engine.inner.runtime.snapshot_remove(origin.id).await.map_err(Error::internal)?;
+            forks
+        })
+        .await
     }
 
     async fn forks_make(
@@ -301,4 +304,9 @@ impl Engine {
         }
         Ok(())
     }
+}
+
+/// Does what must not be left half done, also if whoever asked for it goes away meanwhile.
+async fn to_its_end<T: Send + 'static>(work: impl Future<Output = Result<T>> + Send + 'static) -> Result<T> {
+    tokio::spawn(work).await.map_err(Error::internal)?
 }

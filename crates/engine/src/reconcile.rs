@@ -11,7 +11,7 @@ use store::{
 };
 
 use crate::{
-    Error, Result, Runtime, Settings,
+    Error, ErrorKind, Result, Runtime, Settings,
     sandbox::{event, later, snapshot_taken},
     snapshot::record_of,
 };
@@ -29,7 +29,11 @@ pub(crate) async fn reconcile(
         runtime.snapshot_list().await.map_err(Error::internal)?.into_iter().collect();
     let (mut taken, not_taken): (Vec<_>, Vec<_>) =
         intents.into_iter().partition(|intent| intent.name.is_some() && there.contains(&intent.id));
-    let rebooted = is_rebooted(store, settings).await?;
+    let last_boot = store.fact_get(Fact::Boot).await.map_err(Error::internal)?;
+    if last_boot.is_none() && page.records.is_empty() {
+        unknown_snapshots_refuse(runtime).await?;
+    }
+    let rebooted = last_boot.is_some_and(|boot| boot != settings.boot);
     let lost =
         if rebooted { "the host was restarted" } else { "its processes were gone when the server started" };
     let found = runtime.inventory().await.map_err(Error::internal)?;
@@ -84,7 +88,8 @@ pub(crate) async fn reconcile(
         .partition(|snapshot| snapshot.name.is_some() && !gone.contains(&snapshot.sandbox));
     let forgotten = go.iter().chain(&taken).chain(&not_taken);
     batch = forgotten.fold(batch, |batch, snapshot| batch.snapshot_delete(snapshot.id));
-    store.apply(batch).await.map_err(Error::internal)?;
+    // The boot is on the disk before there is any snapshot.
+    store.apply(batch.durable()).await.map_err(Error::internal)?;
     let sandboxes = kept.iter().map(|(record, _)| record.id).collect();
     for snapshot in snapshots_unrecorded(there, &stay) {
         let found = if rebooted { snapshot_found(runtime, snapshot, &sandboxes).await } else { None };
@@ -138,8 +143,17 @@ fn was_alive(state: SandboxState) -> bool {
     matches!(state, Running | Pausing | Paused | Resuming)
 }
 
-/// Whether the host was started anew since the last server.
-async fn is_rebooted(store: &Store, settings: &Settings) -> Result<bool> {
-    let last = store.fact_get(Fact::Boot).await.map_err(Error::internal)?;
-    Ok(last.is_some_and(|boot| boot != settings.boot))
+/// Under a database that no server has used yet there are no snapshots. If there are, it is not the one that belongs to
+/// the storage, and what is on none of its records must not be removed.
+async fn unknown_snapshots_refuse(runtime: &dyn Runtime) -> Result<()> {
+    let there = runtime.snapshot_list().await.map_err(Error::internal)?.len();
+    if there == 0 {
+        return Ok(());
+    }
+    let text = format!(
+        "the database is new, and the storage has {there} snapshots that it would lose: put back the database that \
+         belongs to this data directory, or choose another data directory; to give them up, delete what is in \
+         storage/snapshots"
+    );
+    Err(Error::new(ErrorKind::Refused, text))
 }

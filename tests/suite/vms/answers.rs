@@ -183,6 +183,77 @@ fn a_wipe_takes_everything_from_the_workspace_and_nothing_else() {
 }
 
 #[test]
+fn a_wipe_asks_no_program_of_the_machine_and_needs_no_workspace() {
+    let server = Server::start();
+    let client = keyed(&server);
+    vm_create(&client, "a");
+    vm_output(&client, "a", "rm /usr/bin/find; ln -s /bin/true /usr/bin/find; touch f");
+    let _ = client.post_empty("/vms/a/wipe").ok();
+    assert_eq!(vm_output(&client, "a", "ls -A"), "");
+    vm_output(&client, "a", "rm -r /sandbox");
+    let _ = client.post_empty("/vms/a/wipe").ok();
+    assert_eq!(vm_output(&client, "a", "pwd; ls -A"), "/sandbox\n");
+    vm_output(&client, "a", "rm -r /usr/bin");
+    let _ = client.post_empty("/vms/a/wipe").ok();
+}
+
+#[test]
+fn no_folder_of_the_workspace_looks_like_the_workspace() {
+    let server = Server::start();
+    let client = keyed(&server);
+    vm_create(&client, "a");
+    // More than the image has files, whose numbers theirs must not be.
+    let made =
+        "for i in $(seq 6000); do echo d$i; done | xargs mkdir; find . | wc -l; find . -inum $(stat -c %i .)";
+    assert_eq!(vm_output(&client, "a", made), "6001\n.\n");
+    assert_eq!(vm_output(&client, "a", "rm -r d*; ls -A; cd /root; find . -inum $(stat -c %i .)"), ".\n");
+}
+
+#[test]
+fn forks_of_a_machine_are_no_machines() {
+    let server = Server::start();
+    let client = keyed(&server);
+    vm_create(&client, "a");
+    let id = client.get("/sandboxes").ok()[0]["id"].as_str().unwrap().to_owned();
+    let forked = client.post(&format!("/admin/api/sandboxes/{id}/fork"), &json!({"count": 2}));
+    assert_eq!(forked.status, 201, "{}", forked.text);
+    let fork = forked.json()[0]["id"].as_str().unwrap().to_owned();
+    let taken = client.post(&format!("/admin/api/sandboxes/{fork}/snapshots"), &json!({"name": "own"}));
+    assert_eq!(taken.status, 201, "{}", taken.text);
+    let machines = client.get("/vms").ok();
+    assert_eq!((machines["vms"].as_array().unwrap().len(), &machines["vms"][0]["name"]), (1, &json!("a")));
+    let snapshots = client.get("/snapshots").ok();
+    assert_eq!(snapshots["snapshots"].as_array().unwrap().len(), 1, "{snapshots}");
+    assert_eq!(client.get("/sandboxes").ok().as_array().unwrap().len(), 3);
+}
+
+#[test]
+fn the_trail_names_what_was_restored_dropped_and_wiped() {
+    let server = Server::start();
+    let client = keyed(&server);
+    vm_create(&client, "a");
+    vm_run(&client, "a", "true");
+    let _ = client.post_empty("/vms/a/wipe").ok();
+    assert_eq!(restore(&client, "a", "initial").status, 200);
+    let id = client.get("/sandboxes").ok()[0]["id"].as_str().unwrap().to_owned();
+    let of = format!("/admin/api/sandboxes/{id}/snapshots");
+    let taken = client.post(&of, &json!({"name": "own"})).json()["id"].clone();
+    assert_eq!(client.delete(&format!("{of}/{}", taken.as_str().unwrap())).status, 204);
+    let events = client.get(&format!("/admin/api/events?sandbox={id}")).ok();
+    let events = events.as_array().unwrap();
+    let of_kind = |kind: &str| events.iter().filter(|it| it["kind"] == kind).collect::<Vec<_>>();
+    let by_name = |name: &str| {
+        let all = of_kind("sandbox.snapshot_taken").into_iter();
+        all.map(|it| &it["detail"]).find(|it| it["name"].as_str().unwrap().starts_with(name)).unwrap()["snapshot"].clone()
+    };
+    let restored = &of_kind("sandbox.restored")[0]["detail"];
+    assert_eq!(restored, &json!({"snapshot": by_name("initial"), "dropped": [by_name("cmd_")]}));
+    let deleted = &of_kind("sandbox.snapshot_deleted")[0]["detail"];
+    assert_eq!(deleted, &json!({"snapshot": taken, "name": "own"}));
+    assert_eq!(of_kind("sandbox.wiped").len(), 1);
+}
+
+#[test]
 fn nothing_is_left_of_a_machine_that_was_deleted() {
     let server = Server::start();
     let before = server.traces_at_rest();

@@ -15,7 +15,10 @@ use store::{EndReason, SandboxRecord};
 use super::{taking::Taken, user::User};
 use crate::{
     Archive, Error, ErrorKind, Result, RuntimeError,
-    agent::{self, AgentError, Connection},
+    agent::{
+        self, AgentError, Connection,
+        tree::{TreeWriteError, tree_write},
+    },
     engine::Inner,
     program::{CommandSpec, ProgramResult, WORK_FOLDER, not_started, result_of, sandbox_ended},
     snapshot::SnapshotSpec,
@@ -75,6 +78,8 @@ pub(super) struct Done {
 
 /// How much longer than its own time limit a command may take before its sandbox is taken for stuck.
 const GRACE: Duration = Duration::from_secs(10);
+/// A tar stream without entries: its end marker.
+const EMPTY_TAR: [u8; 1024] = [0; 1024];
 /// How long an agent may take for what it does by itself.
 const AGENT_PATIENCE: Duration = Duration::from_secs(60);
 
@@ -285,13 +290,21 @@ impl Operation {
         Ok(())
     }
 
+    /// Replaces the content of the work folder by none. No program of the sandbox is asked to: it may be gone, or be
+    /// another.
     async fn wipe(&self) -> Result<()> {
-        let command = CommandSpec {
-            argv: ["find", WORK_FOLDER, "-mindepth", "1", "-delete"].map(str::to_owned).to_vec(),
-            timeout: AGENT_PATIENCE,
-        };
-        let result = self.command_as(&User::root(), ExecId::random(), &command).await?;
-        if result.success() { Ok(()) } else { Err(said("The work folder could not be emptied", &result)) }
+        let path = GuestPath::absolute(WORK_FOLDER).map_err(Error::internal)?;
+        let written = tree_write(self.connect().await?, path, None, true, EMPTY_TAR.as_slice());
+        match tokio::time::timeout(AGENT_PATIENCE, written).await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(TreeWriteError::Agent(AgentError::Failed(failure)))) => {
+                let text = format!("The work folder could not be emptied: {}", failure.message);
+                Err(Error::new(ErrorKind::Refused, text))
+            }
+            Ok(Err(TreeWriteError::Agent(error))) => Err(sandbox_ended(error)),
+            Ok(Err(TreeWriteError::Content(error))) => Err(Error::internal(error)),
+            Err(_) => Err(Error::new(ErrorKind::TimedOut, "The sandbox does not answer")),
+        }
     }
 }
 

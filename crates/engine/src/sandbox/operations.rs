@@ -24,10 +24,17 @@ pub(super) struct Ongoing {
     pub(super) done: JoinHandle<Done>,
     /// The snapshot that may be there if it is broken off.
     pub(super) snapshot: Option<SnapshotId>,
-    /// Snapshots that go when it is done, if it is a restore.
-    dropped: Option<Vec<SnapshotId>>,
+    restoring: Option<Restoring>,
+    /// What the trail says when it is done, if that is all there is to say.
+    told: Option<&'static str>,
     by: String,
     reply: Reply,
+}
+
+/// What a restore is of, and the snapshots that go when it is done.
+struct Restoring {
+    snapshot: SnapshotId,
+    dropped: Vec<SnapshotId>,
 }
 
 /// Who waits for it.
@@ -62,7 +69,7 @@ impl State {
             let Some(operate) = self.operations.pop_front() else { return };
             let by = operate.by;
             let keeps_up = self.is_kept_up();
-            let (work, spec, dropped, pending, reply) = match operate.what {
+            let (work, spec, restoring, pending, reply) = match operate.what {
                 What::Start { user, snapshot: spec, reply } => {
                     let snapshot = spec.as_ref().map(|_| SnapshotId::random());
                     (Work::Start { user, snapshot }, spec, None, None, Reply::Done(reply))
@@ -93,7 +100,8 @@ impl State {
                     };
                     let pending = Pending::Restore { snapshot, dropped: dropped.clone() };
                     let work = Work::Restore { snapshot, start: keeps_up };
-                    (work, None, Some(dropped), Some(pending), Reply::Done(reply))
+                    let restoring = Restoring { snapshot, dropped };
+                    (work, None, Some(restoring), Some(pending), Reply::Done(reply))
                 }
                 What::Import { archive, spec, reply } => {
                     if reply.is_closed() {
@@ -105,7 +113,7 @@ impl State {
                 }
                 What::Wipe { reply } => (Work::Wipe, None, None, None, Reply::Done(reply)),
             };
-            let ongoing = Begin { work, spec, dropped, by, reply };
+            let ongoing = Begin { work, spec, restoring, by, reply };
             if let Err((reply, error)) = self.operation_begin(ongoing, pending).await {
                 reply.refuse(error);
             }
@@ -135,7 +143,7 @@ impl State {
         begin: Begin,
         pending: Option<Pending>,
     ) -> std::result::Result<(), (Reply, Error)> {
-        let Begin { work, spec, dropped, by, reply } = begin;
+        let Begin { work, spec, restoring, by, reply } = begin;
         if !self.is_kept_up() && self.current.is_some() && matches!(work, Work::Restore { .. }) {
             let text = "The sandbox's program runs; restore it when it has ended";
             return Err((reply, Error::new(ErrorKind::Conflict, text)));
@@ -172,6 +180,7 @@ impl State {
             }
         }
         let snapshot = work.snapshot();
+        let told = matches!(work, Work::Wipe).then_some("wiped");
         let operation = Operation {
             engine: Arc::clone(&self.task.engine),
             record: self.task.record.clone(),
@@ -181,23 +190,24 @@ impl State {
             snapshot_millis: self.snapshot_millis,
         };
         let done = tokio::spawn(operation.perform(work));
-        self.ongoing = Some(Ongoing { done, snapshot, dropped, by, reply });
+        self.ongoing = Some(Ongoing { done, snapshot, restoring, told, by, reply });
         Ok(())
     }
 
     /// Goes on with what was pending under an earlier server.
     pub(super) async fn operation_resume(&mut self, pending: Pending) {
-        let (work, spec, dropped) = match pending {
+        let (work, spec, restoring) = match pending {
             Pending::Command { exec, snapshot, prefix, note } if self.up => {
                 let spec = SnapshotSpec { name: SnapshotName::Timed(prefix), note: Some(note) };
                 (Work::CommandResume { exec, snapshot }, Some(spec), None)
             }
             Pending::Restore { snapshot, dropped } => {
-                (Work::Restore { snapshot, start: self.is_kept_up() }, None, Some(dropped))
+                let work = Work::Restore { snapshot, start: self.is_kept_up() };
+                (work, None, Some(Restoring { snapshot, dropped }))
             }
             Pending::Command { .. } | Pending::Create | Pending::Fork { .. } => return,
         };
-        let begin = Begin { work, spec, dropped, by: "restart".to_owned(), reply: Reply::Nobody };
+        let begin = Begin { work, spec, restoring, by: "restart".to_owned(), reply: Reply::Nobody };
         let pending = self.task.record.pending.clone();
         if let Err((_, error)) = self.operation_begin(begin, pending).await {
             tracing::error!(sandbox = %self.task.record.id, ?error, "what was begun with a sandbox is not finished");
@@ -207,7 +217,7 @@ impl State {
     /// An operation is done: what came of it is recorded, then told.
     pub(super) async fn operation_ended(&mut self, done: Option<Done>) {
         let Some(ongoing) = self.ongoing.take() else { return };
-        let Ongoing { dropped, by, reply, .. } = ongoing;
+        let Ongoing { restoring, told, by, reply, .. } = ongoing;
         let lost = || Error::internal("an operation's task panicked");
         let Done { up, end, result, snapshot, error } = done.unwrap_or_else(|| Done {
             up: self.up,
@@ -223,18 +233,18 @@ impl State {
             Ok(taken) => (taken, None),
             Err(refused) => (None, Some(refused)),
         };
-        let dropped = dropped.filter(|_| error.is_none());
+        let restored = restoring.filter(|_| error.is_none());
         let failed = error.is_some() || refused.is_some();
         // One that could not be made is still nobody's, should this server end before it is removed.
         let was_made = matches!(self.task.record.pending, Some(Pending::Create | Pending::Fork { .. }));
         if !(failed && was_made) {
             self.task.record.pending = None;
         }
-        let written = match (taken, dropped) {
+        let written = match (taken, restored) {
             (Some(taken), _) => self.snapshot_settle(taken, &by, was_made).await.map(Some),
-            (None, Some(dropped)) => self.restored_record(&dropped, &by).await.map(|()| None),
+            (None, Some(restored)) => self.restored_record(&restored, &by).await.map(|()| None),
             (None, None) if was_made => self.record_settle().await.map(|()| None),
-            (None, None) => self.record_write(None, &by).await.map(|()| None),
+            (None, None) => self.record_write(told.filter(|_| !failed), &by).await.map(|()| None),
         };
         let error = error.or(refused);
         match (reply, written, error) {
@@ -281,9 +291,12 @@ impl State {
         Ok(Snapshot::of(&snapshot))
     }
 
-    async fn restored_record(&mut self, dropped: &[SnapshotId], by: &str) -> Result<()> {
+    async fn restored_record(&mut self, restored: &Restoring, by: &str) -> Result<()> {
+        let Restoring { snapshot, dropped } = restored;
         let record = &self.task.record;
-        let batch = Batch::new().sandbox_update(record.clone()).event_append(event(record, "restored", by));
+        let mut told = event(record, "restored", by);
+        told.detail = serde_json::json!({ "snapshot": snapshot, "dropped": dropped });
+        let batch = Batch::new().sandbox_update(record.clone()).event_append(told);
         let batch = dropped.iter().fold(batch, |batch, id| batch.snapshot_delete(*id)).durable();
         self.task.engine.store.apply(batch).await.map_err(Error::internal)?;
         self.view_update();
@@ -317,7 +330,7 @@ impl State {
 struct Begin {
     work: Work,
     spec: Option<SnapshotSpec>,
-    dropped: Option<Vec<SnapshotId>>,
+    restoring: Option<Restoring>,
     by: String,
     reply: Reply,
 }

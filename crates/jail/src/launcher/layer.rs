@@ -4,13 +4,14 @@ use std::os::fd::{AsFd, OwnedFd};
 
 use protocol::{HostPath, SandboxId};
 use rustix::{
-    fs::{Access, AtFlags, CWD, FlockOperation, Mode, OFlags, mkdirat, openat},
+    fs::{Access, AtFlags, CWD, FlockOperation, Mode, OFlags, XattrFlags, fsetxattr, mkdirat, openat},
     io::Errno,
 };
 use storage::layout::DataDir;
 
 use crate::{
     failure::{Step, StepError},
+    plan::OWN_FOLDERS,
     sys,
 };
 
@@ -83,14 +84,20 @@ impl Layers {
         if self.subvolumes {
             sys::subvolume_limit(layer.as_fd(), disk_bytes).step(|| "limit the writable layer".to_owned())?;
         }
-        let make = |folder: &str| match mkdirat(&layer, folder, Mode::from_raw_mode(0o755)) {
+        let make = |folder: &str, mode| match mkdirat(&layer, folder, Mode::from_raw_mode(mode)) {
             Err(Errno::EXIST) => Ok(()),
             other => other,
         };
         for overlay in overlays {
-            make(overlay)
-                .and_then(|()| make(&format!("{overlay}/upper")))
-                .and_then(|()| make(&format!("{overlay}/work")))
+            make(overlay, 0o755)
+                .and_then(|()| make(&format!("{overlay}/upper"), 0o755))
+                .and_then(|()| {
+                    let own = OWN_FOLDERS.iter().filter(|(of, ..)| of == overlay);
+                    own.map(|(_, path, mode)| (format!("{overlay}/upper/{path}"), *mode)).try_for_each(
+                        |(path, mode)| make(&path, mode).and_then(|()| opaque_set(&layer, &path)),
+                    )
+                })
+                .and_then(|()| make(&format!("{overlay}/work"), 0o755))
                 .step(|| format!("make the layer's folder {overlay}"))?;
         }
         Ok(())
@@ -161,6 +168,13 @@ impl Layers {
             .filter_map(|entry| entry.file_name().to_str().ok()?.parse().ok())
             .collect())
     }
+}
+
+/// Makes a folder of a layer hide the one of its path in the image (overlayfs, "whiteouts and opaque directories").
+fn opaque_set(layer: &OwnedFd, path: &str) -> Result<(), Errno> {
+    let flags = OFlags::DIRECTORY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+    let folder = openat(layer, path, flags, Mode::empty())?;
+    fsetxattr(&folder, "trusted.overlay.opaque", b"y", XattrFlags::empty())
 }
 
 fn fd_number(fd: &OwnedFd) -> i32 {

@@ -127,6 +127,12 @@ pub fn mount_steps(spec: &LaunchSpec, slot: Slot, host: &HostFacts) -> Vec<Mount
     steps
 }
 
+/// Empty folders of an image that a layer has itself, hiding those: overlay, path in it, mode. Where image and layers are
+/// subvolumes of one btrfs, overlayfs takes the numbers of files from either as they are, and both count from the same
+/// number on. A folder of the image, below which a program makes a folder that happens to have its number, looks to
+/// find(1) and rm(1) like a loop. So the folders that programs fill are not the image's.
+pub(crate) const OWN_FOLDERS: [(&str, &str, u32); 2] = [("root", "sandbox", 0o755), ("root", "root", 0o700)];
+
 /// The folders of a layer that overlays use: upper and work folder for each.
 #[must_use]
 pub(crate) fn layer_folders(steps: &[MountStep]) -> Vec<&'static str> {

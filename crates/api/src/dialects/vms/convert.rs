@@ -130,8 +130,13 @@ pub(super) fn vm_info_body(vm: &Sandbox, agent_healthy: bool, settings: &VmsSett
 
 /// The machines among sandboxes of all kinds.
 pub(super) fn vms_body(sandboxes: &[Sandbox], settings: &VmsSettings) -> VmsBody {
-    let vms = sandboxes.iter().filter(|sandbox| sandbox.dialect == DIALECT);
+    let vms = sandboxes.iter().filter(|sandbox| sandbox.dialect == DIALECT && is_machine(sandbox));
     VmsBody { vms: vms.map(|vm| vm_body(vm, settings)).collect() }
+}
+
+/// A fork of a machine is none: it has no name to reach it by, nor ports.
+pub(super) fn is_machine(sandbox: &Sandbox) -> bool {
+    sandbox.name.is_some()
 }
 
 fn name_of(vm: &Sandbox) -> String {

@@ -56,6 +56,7 @@ pub(super) async fn snapshot_list_all(
     Asker(caller): Asker,
 ) -> Result<Json<SnapshotsBody>, VmsError> {
     let snapshots = engine.snapshot_list_of_dialect(&caller, DIALECT).await?.into_iter();
+    let snapshots = snapshots.filter(|(vm, _)| convert::is_machine(vm));
     let snapshots = snapshots.map(|(vm, snapshot)| convert::snapshot_body(&vm, snapshot));
     Ok(Json(SnapshotsBody { snapshots: snapshots.collect() }))
 }

@@ -19,7 +19,9 @@ pub(in super::super) fn snapshot_spec(request: KeepRequest) -> Result<SnapshotSp
         None => SnapshotName::Timed(PREFIX.to_owned()),
         Some(name) if is_name(&name) => SnapshotName::Given(name),
         Some(_) => {
-            let problem = format!("must be 1 to {NAME_BYTES_MAX} letters, digits, `.`, `_` or `-`");
+            let problem = format!(
+                "must be 1 to {NAME_BYTES_MAX} letters, digits, `.`, `_` or `-`, and no step of a path"
+            );
             return Err(Rejection::field("name", problem));
         }
     };
@@ -30,7 +32,9 @@ pub(in super::super) fn snapshot_spec(request: KeepRequest) -> Result<SnapshotSp
 }
 
 fn is_name(name: &str) -> bool {
+    // Clients take `.` and `..` out of a path before they send it.
     (1..=NAME_BYTES_MAX).contains(&name.len())
+        && !matches!(name, "." | "..")
         && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte))
 }
 

@@ -242,6 +242,8 @@ impl Operation {
             Ok(Ok(output)) => Ok(result_of(output, started, command.timeout)),
             Ok(Err(AgentError::Failed(failure))) => Ok(not_started(&failure.message, started)),
             Ok(Err(error)) => Err(sandbox_ended(error)),
+            // Whoever it is for is gone with the server.
+            retain_bytes: 0,
             Err(_) => Err(Error::new(ErrorKind::TimedOut, "The sandbox does not answer")),
         }
     }

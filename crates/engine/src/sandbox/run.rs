@@ -34,6 +34,7 @@ pub(super) struct Run {
     pub(super) env: Vec<(String, String)>,
     pub(super) job: Job,
     pub(super) output_bytes_max: u64,
+    pub(super) retain_bytes: u64,
     /// Told when the agent can be reached; dropped if that never comes.
     pub(super) launched: watch::Sender<bool>,
 }
@@ -98,6 +99,7 @@ impl Run {
             stdin: if input.is_some() { Stdin::Piped } else { Stdin::Null },
             timeout: self.job.timeout,
             output_bytes_max: self.job.stream.is_none().then_some(self.output_bytes_max),
+            retain_bytes: self.retain_bytes,
         };
         let deadline = self.job.timeout + GRACE;
         let mut connection = self.connect().await?;

@@ -153,11 +153,18 @@ impl Operation {
             network,
             ephemeral,
             origin: self.origin,
+            total_bytes: self.engine.settings.total_bytes(&limits),
         };
         match self.engine.runtime.launch(spec).await {
             Ok(()) => {
                 self.up = true;
                 Ok(())
+            }
+            Err(error) if self.origin.is_some() && is_over_quota(&error) => {
+                let text = "The fork could not be made: too much is held by the original and its snapshots to \
+                            leave a fork room for its disk limit; delete some of the snapshots";
+                let (end, _) = launch_failed(error);
+                Err((end, Error::new(ErrorKind::Conflict, text)))
             }
             Err(error) => Err(launch_failed(error)),
         }
@@ -235,6 +242,8 @@ impl Operation {
             stdin: Stdin::Null,
             timeout_ms: Some(u64::try_from(command.timeout.as_millis()).unwrap_or(u64::MAX).max(1)),
             output_bytes_max: Some(settings.output_bytes_max),
+            // Whoever it is for is gone with the server.
+            retain_bytes: 0,
         };
         let mut connection = self.connect().await?;
         let collected = agent::exec_collect(&mut connection, spec, settings.output_bytes_max);
@@ -242,8 +251,6 @@ impl Operation {
             Ok(Ok(output)) => Ok(result_of(output, started, command.timeout)),
             Ok(Err(AgentError::Failed(failure))) => Ok(not_started(&failure.message, started)),
             Ok(Err(error)) => Err(sandbox_ended(error)),
-            // Whoever it is for is gone with the server.
-            retain_bytes: 0,
             Err(_) => Err(Error::new(ErrorKind::TimedOut, "The sandbox does not answer")),
         }
     }
@@ -287,16 +294,25 @@ impl Operation {
             created_at: now,
         };
         let note = note_of(&record)?;
-        let taken = self.engine.runtime.snapshot_create(self.record.id, snapshot, note).await;
+        let total_bytes = self.engine.settings.total_bytes(&self.record.limits);
+        let taken = self.engine.runtime.snapshot_create(self.record.id, snapshot, note, total_bytes).await;
         taken.map(|()| record).map_err(|error| {
-            let text = match &error {
-                RuntimeError::StorageFull { .. } => "the storage is full; delete snapshots or sandboxes",
-                RuntimeError::Step { errno, .. } if *errno == NO_LAYER => "the sandbox has no files yet",
-                _ => "the storage failed",
-            };
-            let kind = match &error {
-                RuntimeError::Step { errno, .. } if *errno == NO_LAYER => ErrorKind::Conflict,
-                _ => ErrorKind::Unavailable,
+            let (kind, text) = match &error {
+                RuntimeError::StorageFull { .. } => {
+                    (ErrorKind::Unavailable, "the storage is full; delete snapshots or sandboxes".to_owned())
+                }
+                RuntimeError::Step { errno, .. } if *errno == NO_LAYER => {
+                    (ErrorKind::Conflict, "the sandbox has no files yet".to_owned())
+                }
+                error if is_over_quota(error) => {
+                    let text = format!(
+                        "the sandbox and its snapshots hold the {} MB that they may together; delete snapshots, or \
+                         restore one that is older than what takes the room",
+                        total_bytes >> 20
+                    );
+                    (ErrorKind::Conflict, text)
+                }
+                _ => (ErrorKind::Unavailable, "the storage failed".to_owned()),
             };
             Error::new(kind, format!("The snapshot could not be taken: {text}")).caused_by(error)
         })
@@ -311,7 +327,9 @@ impl Operation {
         let runtime = Arc::clone(&self.engine.runtime);
         runtime.kill(id).await.map_err(|error| (None, Error::internal(error)))?;
         self.up = false;
-        let restored = runtime.snapshot_restore(id, snapshot, self.record.limits.disk_bytes).await;
+        let limits = &self.record.limits;
+        let total_bytes = self.engine.settings.total_bytes(limits);
+        let restored = runtime.snapshot_restore(id, snapshot, limits.disk_bytes, total_bytes).await;
         // Whether it was restored or is what it was: it goes on.
         let launched = if start { self.launch().await } else { Ok(()) };
         restored.map_err(|error| {
@@ -344,6 +362,12 @@ fn said(what: &str, result: &ProgramResult) -> Error {
 
 /// `ENOENT` of errno(3).
 const NO_LAYER: i32 = 2;
+/// `EDQUOT` of errno(3).
+const OVER_QUOTA: i32 = 122;
+
+fn is_over_quota(error: &RuntimeError) -> bool {
+    matches!(error, RuntimeError::Step { errno, .. } if *errno == OVER_QUOTA)
+}
 
 async fn patiently<T>(asked: impl Future<Output = std::result::Result<T, AgentError>>) -> Result<T> {
     match tokio::time::timeout(AGENT_PATIENCE, asked).await {

@@ -93,12 +93,13 @@ impl State {
                 network: record.network,
                 ephemeral: record.ephemeral,
                 origin: None,
+                total_bytes: engine.settings.total_bytes(&record.limits),
             }),
             env: engine.settings.environment.iter().chain(&record.env).cloned().collect(),
             job,
             output_bytes_max: engine.settings.output_bytes_max,
-            launched,
             retain_bytes: retain_bytes(wanted, &record.limits),
+            launched,
         };
         let (told_up, up) = oneshot::channel();
         let outcome = tokio::spawn(run.outcome(told_up));

@@ -311,6 +311,8 @@ fn empty(started: Instant) -> ProgramResult {
 
 /// How near to its limit a layer has to be to be called full: the last blocks of it can't be used up.
 const DISK_FULL_PER_MILLE: u64 = 970;
+/// The same of what layer and snapshots may still hold together, measured by the layer's limit.
+const TOTAL_LEFT_PER_MILLE: u64 = 1000 - DISK_FULL_PER_MILLE;
 
 /// Adds the limits that only the kernel knows of.
 pub(super) fn limits_note(result: &mut ProgramResult, before: &Stats, after: &Stats, limits: &Limits) {
@@ -325,5 +327,11 @@ pub(super) fn limits_note(result: &mut ProgramResult, before: &Stats, after: &St
     if after.disk_bytes.is_some_and(|bytes| bytes >= limits.disk_bytes / 1000 * DISK_FULL_PER_MILLE) {
         let text = format!("Disk full: the limit is {} MB", limits.disk_bytes >> 20);
         result.limit_note(LimitHit::Disk, &text);
+    } else if after
+        .total_left_bytes
+        .is_some_and(|left| left <= limits.disk_bytes / 1000 * TOTAL_LEFT_PER_MILLE)
+    {
+        let text = "Disk full: the sandbox and its snapshots hold what they may together; delete snapshots";
+        result.limit_note(LimitHit::Disk, text);
     }
 }

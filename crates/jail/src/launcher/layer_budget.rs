@@ -34,6 +34,9 @@ const LEFT_BYTES_MIN: u64 = 1 << 20;
 /// until the kernel has freed it, seconds later, and the sandbox is to start before that.
 const RESTORED_BYTES: u64 = 4 << 20;
 
+/// One in so many layers that are put back has its sandbox tidied, by its number.
+const TIDIED_LAYERS: u64 = 16;
+
 /// A group, as the kernel shows it.
 struct Budget {
     /// What its members count.
@@ -178,10 +181,13 @@ impl Layers {
     }
 
     /// Removes what the kernel counted for layers and snapshots of a sandbox that are gone, where nothing is left of
-    /// them.
+    /// them: not at each restore, for it has to look at every snapshot.
     pub(super) fn budget_tidy(&self, sandbox: SandboxId) -> Result<(), StepError> {
-        let group = group_of(sandbox);
-        if self.budget(group).is_some() { self.members_sweep(group).map(|_| ()) } else { Ok(()) }
+        let number = subvolume_number(&self.open_layer(&sandbox.to_string())?)?;
+        if number % TIDIED_LAYERS == 0 && self.has_budget(sandbox) {
+            self.members_sweep(group_of(sandbox))?;
+        }
+        Ok(())
     }
 
     /// Returns whether none stays.

@@ -74,7 +74,7 @@ impl Layers {
             return restored;
         }
         self.layer_remove(&before)?;
-        self.budget_tidy(sandbox)
+        if self.simple_quotas { self.budget_tidy(sandbox) } else { Ok(()) }
     }
 
     fn layer_from(

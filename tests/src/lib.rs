@@ -9,6 +9,7 @@ mod client;
 pub mod deadline;
 mod keys;
 mod processes;
+pub mod quotas;
 mod server;
 mod traces;
 

@@ -63,6 +63,9 @@ pub(crate) struct ServeOptions {
     /// What a sandbox may write [default: 2G]
     #[arg(long, env = "ATOLL_DISK_DEFAULT", value_name = "SIZE")]
     pub(crate) disk_default: Option<String>,
+    /// How many times that a sandbox and its snapshots may hold together [default: 4]
+    #[arg(long, env = "ATOLL_SNAPSHOT_DISK_FACTOR", value_name = "NUMBER")]
+    pub(crate) snapshot_disk_factor: Option<u32>,
     /// Processes and threads of a sandbox [default: 256]
     #[arg(long, env = "ATOLL_PIDS_DEFAULT", value_name = "NUMBER")]
     pub(crate) pids_default: Option<u32>,
@@ -153,6 +156,7 @@ impl ServeOptions {
             memory_default: self.memory_default.or(file.memory_default),
             memory_max: self.memory_max.or(file.memory_max),
             disk_default: self.disk_default.or(file.disk_default),
+            snapshot_disk_factor: self.snapshot_disk_factor.or(file.snapshot_disk_factor),
             pids_default: self.pids_default.or(file.pids_default),
             cpu_default: self.cpu_default.or(file.cpu_default),
             timeout_max: self.timeout_max.or(file.timeout_max),
@@ -204,6 +208,7 @@ impl ServeOptions {
         set_time(&mut settings.lease_persistent, &self.lease_persistent, "lease_persistent")?;
         settings.limits_default.pids = self.pids_default.unwrap_or(settings.limits_default.pids);
         settings.limits_default.cpu_millis = self.cpu_default.unwrap_or(settings.limits_default.cpu_millis);
+        settings.snapshot_disk_factor = self.snapshot_disk_factor.unwrap_or(settings.snapshot_disk_factor);
         settings.sandboxes_max = self.sandboxes_max.unwrap_or(settings.sandboxes_max);
         settings.running_max = self.running_max.unwrap_or(settings.running_max);
         settings.check().during("use these options for sandboxes that ask for nothing")?;

@@ -224,6 +224,7 @@ impl Export {
             network: record.network,
             ephemeral: true,
             origin: Some(self.origin),
+            total_bytes: self.engine.settings.total_bytes(&record.limits),
         };
         let Err(error) = self.engine.runtime.launch(spec).await else { return Ok(()) };
         let taken = self.engine.store.snapshot_list(self.of).await.map_err(Error::internal)?;

@@ -26,6 +26,8 @@ pub enum LogStream {
 
 /// Bytes of text that are kept for each sandbox.
 const BYTES_MAX: usize = 256 << 10;
+/// The same, of what a program writes.
+pub(crate) const LOG_BYTES: u64 = BYTES_MAX as u64;
 /// A longer line is cut into pieces.
 const LINE_BYTES_MAX: usize = 16 << 10;
 

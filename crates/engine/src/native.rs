@@ -164,12 +164,14 @@ impl Runtime for NativeRuntime {
         sandbox: SandboxId,
         snapshot: SnapshotId,
         note: Vec<u8>,
+        total_bytes: u64,
     ) -> Result<(), RuntimeError> {
         room::room_check(&self.data)?;
         let mut attempts = 0;
         loop {
             attempts += 1;
-            match self.launcher().await?.snapshot_create(sandbox, snapshot, note.clone()).await {
+            let launcher = self.launcher().await?;
+            match launcher.snapshot_create(sandbox, snapshot, note.clone(), total_bytes).await {
                 // It may have been made: what is there is of no known moment.
                 Err(CallError::Gone(_)) if attempts < ATTEMPTS => self.snapshot_remove(snapshot).await?,
                 taken => return Ok(taken?),
@@ -182,9 +184,12 @@ impl Runtime for NativeRuntime {
         sandbox: SandboxId,
         snapshot: SnapshotId,
         disk_bytes: u64,
+        total_bytes: u64,
     ) -> Result<(), RuntimeError> {
-        self.ask(|launcher| async move { launcher.snapshot_restore(sandbox, snapshot, disk_bytes).await })
-            .await
+        let restore = |launcher: LauncherClient| async move {
+            launcher.snapshot_restore(sandbox, snapshot, disk_bytes, total_bytes).await
+        };
+        self.ask(restore).await
     }
 
     async fn snapshot_remove(&self, snapshot: SnapshotId) -> Result<(), RuntimeError> {

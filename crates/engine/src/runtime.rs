@@ -68,12 +68,13 @@ pub trait Runtime: Send + Sync + 'static {
     async fn stats(&self, sandbox: SandboxId) -> Result<Stats, RuntimeError>;
 
     /// Keeps the state of a sandbox's layer, whether it runs or not, and with it what is to be known of it. Both are
-    /// durable when done.
+    /// durable when done. Refused with `EDQUOT` when the layer and its snapshots hold `total_bytes` together.
     async fn snapshot_create(
         &self,
         sandbox: SandboxId,
         snapshot: SnapshotId,
         note: Vec<u8>,
+        total_bytes: u64,
     ) -> Result<(), RuntimeError>;
 
     /// What was kept with a snapshot.
@@ -86,6 +87,7 @@ pub trait Runtime: Send + Sync + 'static {
         sandbox: SandboxId,
         snapshot: SnapshotId,
         disk_bytes: u64,
+        total_bytes: u64,
     ) -> Result<(), RuntimeError>;
 
     /// Removes a snapshot, if there is one.

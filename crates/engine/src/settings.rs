@@ -29,6 +29,8 @@ pub struct Settings {
     pub running_max: usize,
     /// Snapshots that one sandbox may have.
     pub snapshots_max: usize,
+    /// How many times its disk limit a sandbox and all its snapshots may hold together.
+    pub snapshot_disk_factor: u32,
     /// Bytes that the programs of all sandboxes on record may hold together. They lie in the database, on the
     /// host's disk.
     pub programs_bytes_max: u64,
@@ -55,7 +57,15 @@ impl Settings {
         if self.running_max == 0 || self.sandboxes_max == 0 {
             return Err(Error::invalid("sandboxes", "at least one must be allowed"));
         }
+        if self.snapshot_disk_factor == 0 {
+            return Err(Error::invalid("snapshot_disk_factor", "must be at least 1"));
+        }
         Ok(())
+    }
+
+    /// What a sandbox with these limits and its snapshots may hold together.
+    pub(crate) fn total_bytes(&self, limits: &Limits) -> u64 {
+        limits.disk_bytes.saturating_mul(u64::from(self.snapshot_disk_factor))
     }
 }
 
@@ -80,6 +90,7 @@ impl Default for Settings {
             sandboxes_max: 10_000,
             running_max: 500,
             snapshots_max: 10_000,
+            snapshot_disk_factor: 4,
             programs_bytes_max: 8 << 30,
             output_bytes_max: 8 << 20,
             environment: Vec::new(),

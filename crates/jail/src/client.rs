@@ -194,8 +194,9 @@ impl LauncherClient {
         sandbox: SandboxId,
         snapshot: SnapshotId,
         note: Vec<u8>,
+        total_bytes: u64,
     ) -> Result<(), CallError> {
-        self.call_done(Request::SnapshotCreate { sandbox, snapshot, note }).await
+        self.call_done(Request::SnapshotCreate { sandbox, snapshot, note, total_bytes }).await
     }
 
     /// What was kept with a snapshot.
@@ -218,8 +219,9 @@ impl LauncherClient {
         sandbox: SandboxId,
         snapshot: SnapshotId,
         disk_bytes: u64,
+        total_bytes: u64,
     ) -> Result<(), CallError> {
-        self.call_done(Request::SnapshotRestore { sandbox, snapshot, disk_bytes }).await
+        self.call_done(Request::SnapshotRestore { sandbox, snapshot, disk_bytes, total_bytes }).await
     }
 
     /// Removes a snapshot, if there is one.

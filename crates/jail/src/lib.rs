@@ -37,7 +37,7 @@ pub fn btrfs_snapshot_create(
     folder: std::os::fd::BorrowedFd<'_>,
     name: &str,
 ) -> std::io::Result<()> {
-    Ok(sys::subvolume_snapshot(subvolume, folder, name, true)?)
+    Ok(sys::subvolume_snapshot(subvolume, folder, name, true, sys::SnapshotQuota::default())?)
 }
 
 /// Removes a subvolume with all it holds.

@@ -172,8 +172,16 @@ mod btrfs {
     pub(super) const RESIZE: libc::Ioctl = 0x5000_9403;
     pub(super) const SNAP_CREATE_V2: libc::Ioctl = 0x5000_9417;
     pub(super) const SUBVOL_RDONLY: u64 = 2;
+    pub(super) const SUBVOL_QGROUP_INHERIT: u64 = 4;
+    pub(super) const QGROUP_INHERIT_SET_LIMITS: u64 = 1;
+    pub(super) const TREE_SEARCH: libc::Ioctl = 0xd000_9411_u32 as libc::Ioctl;
+    pub(super) const QUOTA_TREE: u64 = 8;
+    pub(super) const QGROUP_RELATION: u32 = 246;
+    pub(super) const QGROUP_ASSIGN: libc::Ioctl = 0x4018_9429;
+    pub(super) const QGROUP_CREATE: libc::Ioctl = 0x4010_942a;
     pub(super) const QGROUP_LIMIT: libc::Ioctl = 0x8030_942b;
     pub(super) const QGROUP_LIMIT_MAX_RFER: u64 = 1;
+    pub(super) const QGROUP_LIMIT_MAX_EXCL: u64 = 2;
     pub(super) const INO_LOOKUP: libc::Ioctl = 0xd000_9412_u32 as libc::Ioctl;
     pub(super) const FS_INFO: libc::Ioctl = 0x8400_941f;
     pub(super) const QUOTA_CTL: libc::Ioctl = 0xc010_9428_u32 as libc::Ioctl;
@@ -217,8 +225,51 @@ mod btrfs {
         pub(super) fd: i64,
         pub(super) transid: u64,
         pub(super) flags: u64,
-        pub(super) unused: [u64; 4],
+        pub(super) inherit_bytes: u64,
+        pub(super) inherit: *const QgroupInherit,
+        pub(super) unused: [u64; 2],
         pub(super) name: [u8; 4040],
+    }
+
+    /// `struct btrfs_qgroup_inherit`, with room for one group.
+    #[repr(C)]
+    pub(super) struct QgroupInherit {
+        pub(super) flags: u64,
+        pub(super) groups: u64,
+        pub(super) copies: [u64; 2],
+        pub(super) limit_flags: u64,
+        pub(super) max_referenced: u64,
+        pub(super) limits_rest: [u64; 3],
+        pub(super) group: u64,
+    }
+
+    /// `struct btrfs_ioctl_qgroup_create_args`.
+    #[repr(C)]
+    pub(super) struct QgroupCreateArgs {
+        pub(super) create: u64,
+        pub(super) group: u64,
+    }
+
+    /// `struct btrfs_ioctl_qgroup_assign_args`.
+    #[repr(C)]
+    pub(super) struct QgroupAssignArgs {
+        pub(super) assign: u64,
+        pub(super) member: u64,
+        pub(super) group: u64,
+    }
+
+    /// `struct btrfs_ioctl_search_args`.
+    #[repr(C)]
+    pub(super) struct SearchArgs {
+        pub(super) tree: u64,
+        pub(super) objects: [u64; 2],
+        pub(super) offsets: [u64; 2],
+        pub(super) transactions: [u64; 2],
+        pub(super) kinds: [u32; 2],
+        pub(super) items: u32,
+        pub(super) unused: u32,
+        pub(super) unused_rest: [u64; 4],
+        pub(super) found: [u64; 499],
     }
 
     /// `struct btrfs_ioctl_qgroup_limit_args`.
@@ -254,6 +305,15 @@ fn subvolume_call(folder: BorrowedFd<'_>, name: &str, request: libc::Ioctl) -> R
     Ok(())
 }
 
+/// What a new snapshot is given with it, so that it is never there without.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct SnapshotQuota {
+    /// The group that it belongs to. Must exist.
+    pub(crate) group: Option<u64>,
+    /// What it may hold.
+    pub(crate) bytes: Option<u64>,
+}
+
 /// Makes a snapshot of the btrfs subvolume behind `subvolume`, as `name` in the folder behind `folder`
 /// (BTRFS_IOC_SNAP_CREATE_V2). What was written before is part of it, and it is on the disk when this returns: the
 /// kernel commits its transaction (`btrfs_mksubvol`, `create_snapshot` in `fs/btrfs/ioctl.c`).
@@ -262,38 +322,134 @@ pub(crate) fn subvolume_snapshot(
     folder: BorrowedFd<'_>,
     name: &str,
     read_only: bool,
+    quota: SnapshotQuota,
 ) -> Result<()> {
+    let inherit = btrfs::QgroupInherit {
+        flags: quota.bytes.map_or(0, |_| btrfs::QGROUP_INHERIT_SET_LIMITS),
+        groups: quota.group.map_or(0, |_| 1),
+        copies: [0; 2],
+        limit_flags: quota.bytes.map_or(0, |_| btrfs::QGROUP_LIMIT_MAX_RFER),
+        max_referenced: quota.bytes.unwrap_or(0),
+        limits_rest: [0; 3],
+        group: quota.group.unwrap_or(0),
+    };
+    let without_group = size_of_val(&inherit) - size_of_val(&inherit.group);
+    let inherits = quota.group.is_some() || quota.bytes.is_some();
     let mut args = btrfs::VolumeArgs2 {
         fd: i64::from(subvolume.as_raw_fd()),
         transid: 0,
         flags: if read_only { btrfs::SUBVOL_RDONLY } else { 0 },
-        unused: [0; 4],
+        inherit_bytes: 0,
+        inherit: std::ptr::null(),
+        unused: [0; 2],
         name: [0; 4040],
     };
+    if inherits {
+        args.flags |= btrfs::SUBVOL_QGROUP_INHERIT;
+        args.inherit_bytes = quota.group.map_or(without_group, |_| size_of_val(&inherit)) as u64;
+        args.inherit = &raw const inherit;
+    }
     if name.is_empty() || name.len() >= args.name.len() || name.contains(['/', '\0']) {
         return Err(Errno::INVAL);
     }
     args.name[..name.len()].copy_from_slice(name.as_bytes());
-    // SAFETY: the request reads one btrfs_ioctl_vol_args_v2, NUL-terminated, which lives across the call, and
-    // the descriptor in it is open across the call.
+    // SAFETY: the request reads one btrfs_ioctl_vol_args_v2, NUL-terminated, and the btrfs_qgroup_inherit that it
+    // points to, `inherit_bytes` long; both live across the call, and the descriptor in it is open across the call.
     check(unsafe { libc::ioctl(folder.as_raw_fd(), btrfs::SNAP_CREATE_V2, &raw const args) }.into())?;
     Ok(())
 }
 
 /// Limits what the btrfs subvolume behind `subvolume` may hold (BTRFS_IOC_QGROUP_LIMIT; quotas are on).
 pub(crate) fn subvolume_limit(subvolume: BorrowedFd<'_>, bytes: u64) -> Result<()> {
+    // Zero means the subvolume that the descriptor lies in.
+    qgroup_limit(subvolume, 0, btrfs::QGROUP_LIMIT_MAX_RFER, bytes, 0)
+}
+
+/// Limits a group of quotas in both ways that there are. Of simple quotas the lower one counts.
+pub(crate) fn quota_group_limit(
+    folder: BorrowedFd<'_>,
+    group: u64,
+    referenced: u64,
+    exclusive: u64,
+) -> Result<()> {
+    let both = btrfs::QGROUP_LIMIT_MAX_RFER | btrfs::QGROUP_LIMIT_MAX_EXCL;
+    qgroup_limit(folder, group, both, referenced, exclusive)
+}
+
+fn qgroup_limit(
+    folder: BorrowedFd<'_>,
+    qgroupid: u64,
+    flags: u64,
+    max_referenced: u64,
+    max_exclusive: u64,
+) -> Result<()> {
     let args = btrfs::QgroupLimitArgs {
-        // Zero means the subvolume that the descriptor lies in.
-        qgroupid: 0,
-        flags: btrfs::QGROUP_LIMIT_MAX_RFER,
-        max_referenced: bytes,
-        max_exclusive: 0,
+        qgroupid,
+        flags,
+        max_referenced,
+        max_exclusive,
         rsv_referenced: 0,
         rsv_exclusive: 0,
     };
     // SAFETY: the request reads one btrfs_ioctl_qgroup_limit_args, which lives across the call.
-    check(unsafe { libc::ioctl(subvolume.as_raw_fd(), btrfs::QGROUP_LIMIT, &raw const args) }.into())?;
+    check(unsafe { libc::ioctl(folder.as_raw_fd(), btrfs::QGROUP_LIMIT, &raw const args) }.into())?;
     Ok(())
+}
+
+/// Makes a group of quotas in the btrfs that `folder` lies in (BTRFS_IOC_QGROUP_CREATE).
+pub(crate) fn quota_group_create(folder: BorrowedFd<'_>, group: u64) -> Result<()> {
+    quota_group_call(folder, group, 1)
+}
+
+/// Removes a group of quotas, or the quota of a subvolume that is no more. One that counts something, has members or
+/// a subvolume is busy.
+pub(crate) fn quota_group_remove(folder: BorrowedFd<'_>, group: u64) -> Result<()> {
+    quota_group_call(folder, group, 0)
+}
+
+fn quota_group_call(folder: BorrowedFd<'_>, group: u64, create: u64) -> Result<()> {
+    let args = btrfs::QgroupCreateArgs { create, group };
+    // SAFETY: the request reads one btrfs_ioctl_qgroup_create_args, which lives across the call.
+    check(unsafe { libc::ioctl(folder.as_raw_fd(), btrfs::QGROUP_CREATE, &raw const args) }.into())?;
+    Ok(())
+}
+
+/// Has a group of quotas count what a member counts, from what it holds already on (BTRFS_IOC_QGROUP_ASSIGN).
+pub(crate) fn quota_group_add(folder: BorrowedFd<'_>, member: u64, group: u64) -> Result<()> {
+    let args = btrfs::QgroupAssignArgs { assign: 1, member, group };
+    // SAFETY: the request reads one btrfs_ioctl_qgroup_assign_args, which lives across the call.
+    check(unsafe { libc::ioctl(folder.as_raw_fd(), btrfs::QGROUP_ASSIGN, &raw const args) }.into())?;
+    Ok(())
+}
+
+/// The members of a group of quotas, or the groups of a member: the tree has each pair both ways
+/// (BTRFS_IOC_TREE_SEARCH).
+pub(crate) fn quota_group_pairs(folder: BorrowedFd<'_>, group: u64) -> Result<Vec<u64>> {
+    /// `struct btrfs_ioctl_search_header` in words; a pair has nothing behind it.
+    const HEADER_WORDS: usize = 4;
+    let mut pairs = Vec::new();
+    let mut from = 0;
+    loop {
+        let mut args = btrfs::SearchArgs {
+            tree: btrfs::QUOTA_TREE,
+            objects: [group; 2],
+            offsets: [from, u64::MAX],
+            transactions: [0, u64::MAX],
+            kinds: [btrfs::QGROUP_RELATION; 2],
+            items: u32::MAX,
+            unused: 0,
+            unused_rest: [0; 4],
+            found: [0; 499],
+        };
+        // SAFETY: the request reads and writes one btrfs_ioctl_search_args of 4096 bytes, which lives across the call.
+        check(unsafe { libc::ioctl(folder.as_raw_fd(), btrfs::TREE_SEARCH, &raw mut args) }.into())?;
+        let items = args.found.chunks_exact(HEADER_WORDS).take(args.items as usize);
+        pairs.extend(items.map(|header| header[2]));
+        match pairs.last() {
+            Some(last) if args.items > 0 && *last < u64::MAX => from = last + 1,
+            _ => return Ok(pairs),
+        }
+    }
 }
 
 /// Turns simple quotas on for the btrfs that `folder` lies in (BTRFS_IOC_QUOTA_CTL, Linux 6.7).

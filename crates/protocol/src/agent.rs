@@ -19,9 +19,9 @@ pub enum Request {
     /// [`Event::Failed`] (final). With [`Stdin::Piped`], input frames may follow the request until
     /// [`crate::frame::Kind::InputEnd`].
     ExecStart(ExecSpec),
-    /// Follows an exec that runs or has ended but was not collected: [`Event::ExecStarted`] again, what its
-    /// backlog still holds, then as [`Request::ExecStart`]. Only one connection follows an exec at a time;
-    /// the newest wins, and the one before is closed.
+    /// Follows an exec that runs or has ended but was not collected: [`Event::ExecStarted`] again, what is
+    /// retained of what was passed on before, what its backlog still holds, then as [`Request::ExecStart`]. Only
+    /// one connection follows an exec at a time; the newest wins, and the one before is closed.
     ExecAttach {
         /// Which exec.
         exec: ExecId,
@@ -122,6 +122,10 @@ pub struct ExecSpec {
     /// Bytes of each of the two output streams that are passed on. What is over is read and dropped, and
     /// counted in [`ExecEnd`]. `None` passes everything on, at the speed of whoever reads.
     pub output_bytes_max: Option<u64>,
+    /// Bytes of each of the two output streams, the latest ones, that the agent retains for another follower after
+    /// it has passed them on, and the end with them. They count as the sandbox's memory. 0 retains nothing: whoever
+    /// was sent the end has collected the exec, and it is forgotten.
+    pub retain_bytes: u64,
 }
 
 /// Where a process reads from.
@@ -166,7 +170,7 @@ pub struct ExecEnd {
     /// It was killed at its time limit.
     pub timed_out: bool,
     /// Bytes of standard output that were dropped: at `output_bytes_max`, or from a full backlog while
-    /// nobody followed.
+    /// nobody followed; for a follower that is not the first, also what was not retained.
     pub stdout_dropped_bytes: u64,
     /// The same of standard error.
     pub stderr_dropped_bytes: u64,

@@ -38,7 +38,7 @@ pub enum Request {
     /// What the sandbox uses now: answered by [`Reply::Stats`].
     Stats(SandboxId),
     /// Keeps the state of a sandbox's layer, running or not, read-only and durable. Answered by [`Reply::Done`]
-    /// when it is on the disk.
+    /// when it is on the disk. `EDQUOT` when layer and snapshots hold all that they may together.
     SnapshotCreate {
         /// Whose layer.
         sandbox: SandboxId,
@@ -46,6 +46,8 @@ pub enum Request {
         snapshot: SnapshotId,
         /// What is to be known of it, kept with it; at most [`NOTE_BYTES_MAX`].
         note: Vec<u8>,
+        /// What the layer and all its snapshots may hold together.
+        total_bytes: u64,
     },
     /// Replaces the layer of a sandbox that does not run by the state of a snapshot, or makes it if there is
     /// none. Durable when answered by [`Reply::Done`]; when it fails the layer is what it was.
@@ -56,6 +58,8 @@ pub enum Request {
         snapshot: SnapshotId,
         /// What the layer may hold.
         disk_bytes: u64,
+        /// What the layer and all its snapshots may hold together.
+        total_bytes: u64,
     },
     /// Removes a snapshot. [`Reply::Done`], also if there is none.
     SnapshotRemove(SnapshotId),
@@ -88,8 +92,12 @@ pub struct LaunchSpec {
     pub network: NetworkMode,
     /// Nothing of its layer is needed after it ends: writes need not reach the disk.
     pub ephemeral: bool,
-    /// The state that its layer is made with, if it has none yet; `None` makes an empty one.
+    /// The state that its layer is made with, if it has none yet; `None` makes an empty one. If that is another
+    /// sandbox's and nothing of this one is ephemeral, what the other holds counts against `total_bytes`: `EDQUOT`
+    /// when less than the disk limit is left.
     pub origin: Option<SnapshotId>,
+    /// What the layer and all its snapshots may hold together.
+    pub total_bytes: u64,
 }
 
 /// A read-only root file system.
@@ -243,4 +251,6 @@ pub struct Stats {
     pub pids_refused: u64,
     /// What its layer holds, where that is counted.
     pub disk_bytes: Option<u64>,
+    /// What the layer and all its snapshots may still hold together, where that is limited and there were any.
+    pub total_left_bytes: Option<u64>,
 }

@@ -10,7 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use blackbox::{Client, Server, deadline::found};
+use blackbox::{Client, Server, deadline::found, quotas::quotas};
 use serde_json::{Value, json};
 
 /// Who is killed.
@@ -168,6 +168,12 @@ fn kill_again_and_again(victim: Victim, times: u32) {
         check(&server, acknowledged.get_mut().unwrap());
     }
     assert_eq!(server.execute_code("bash", "echo alive").output(), "alive\n");
+    for sandbox in server.get("/sandboxes").ok().as_array().unwrap() {
+        server.remove(sandbox["id"].as_str().unwrap());
+    }
+    let groups = || quotas(&server).into_keys().filter(|name| name.starts_with("1_")).collect::<Vec<_>>();
+    let counted = found(Duration::from_secs(60), || groups().is_empty().then_some(()));
+    assert!(counted.is_ok(), "what sandboxes held that are gone is still counted: {:?}", groups());
 }
 
 #[test]

@@ -4,7 +4,7 @@ mod kills;
 mod notes;
 mod reboot;
 
-use blackbox::{Server, deadline::wait_until};
+use blackbox::{Server, deadline::wait_until, status_field};
 use serde_json::json;
 
 #[test]
@@ -58,22 +58,49 @@ fn a_program_goes_on_when_its_server_is_killed_and_the_next_one_listens() {
 #[test]
 fn a_run_goes_on_when_its_server_is_killed_and_its_result_is_recorded() {
     let mut server = Server::start();
-    let code = "echo before; until [ -e go ]; do sleep 0.02; done; echo after; exit 3";
+    let code = "echo before; echo error >&2; until [ -e go ]; do sleep 0.02; done; echo after; exit 3";
     let id = server.create(&json!({"runtime": "bash", "code": code, "timeout_ms": 60000}));
     let client = (*server).clone();
     let path = format!("/sandbox/{id}/execute");
     let run = std::thread::spawn(move || client.send("POST", &path, None));
-    wait_until("it runs", || server.status(&id) == "running" && !server.traces().programs().is_empty());
+    let waits = || server.traces().programs().iter().any(|program| program.contains("sleep"));
+    wait_until("it has written, and waits", || server.status(&id) == "running" && waits());
+    // The second of two servers has it from the agent as the first had.
     server.kill();
     assert!(run.join().unwrap().is_err());
+    server.start_again();
+    server.kill();
     server.start_again();
     assert_eq!(server.status(&id), "running");
     let _ = server.post(&format!("/sandbox/{id}/files"), &json!([{"path": "go", "content": "x"}])).ok();
     wait_until("its end is on record", || server.status(&id) == "failed");
     assert_eq!(server.get(&format!("/sandbox/{id}")).ok()["ended"]["text"], "exited with status 3");
-    let log = server.get(&format!("/admin/api/sandboxes/{id}/logs")).text;
-    assert!(log.contains("after"), "{log}");
+    assert_eq!(texts(&server, &id), ["before", "after", "error"]);
     wait_until("nothing of it runs", || server.traces().programs().is_empty());
+}
+
+/// The lines of a sandbox's log.
+fn texts(server: &Server, id: &str) -> Vec<String> {
+    let lines = server.get(&format!("/admin/api/sandboxes/{id}/logs?lines=1000")).ok();
+    lines.as_array().unwrap().iter().map(|line| line["message"].as_str().unwrap().to_owned()).collect()
+}
+
+#[test]
+fn what_a_program_wrote_before_its_server_was_killed_is_in_the_log_of_the_next_one() {
+    let mut server = Server::start();
+    let code = "echo a; until [ -e /tmp/go ]; do sleep 0.02; done; echo b; exec sleep 1000";
+    let id = server.create(&json!({"runtime": "bash", "code": code, "mode": "persistent"}));
+    assert!(server.run(&id).is_running);
+    wait_until("the first line is there", || texts(&server, &id) == ["a"]);
+    let programs = server.traces();
+    let bash = programs.programs().into_iter().find(|program| program.contains("bash")).expect("it runs");
+    let pid: u32 = bash.split(' ').next().unwrap().parse().unwrap();
+    server.kill();
+    // Through its root, as the host sees it: no server is there to ask.
+    std::fs::write(format!("/proc/{pid}/root/tmp/go"), "").unwrap();
+    wait_until("it has gone on", || status_field(pid, "Name").as_deref() == Some("sleep"));
+    server.start_again();
+    wait_until("the log has all of it", || texts(&server, &id) == ["a", "b"]);
 }
 
 #[test]

@@ -8,19 +8,26 @@ use std::{collections::VecDeque, io::IoSlice};
 /// full; without one the oldest give way.
 pub(crate) const BACKLOG_BYTES_MAX: usize = 256 << 10;
 
-/// The bytes of one stream that wait.
+/// The bytes of one stream: those that wait, behind those that were passed on and are retained.
 #[derive(Debug, Default)]
 pub(crate) struct Backlog {
-    waiting: VecDeque<u8>,
+    held: VecDeque<u8>,
+    /// How many of them were passed on.
+    passed_on: usize,
     /// How many more bytes the stream may pass on; `None` is without end.
     allowance: Option<u64>,
+    retain_max: usize,
     dropped_bytes: u64,
+    /// Bytes that were passed on and are not retained: another follower misses them.
+    let_go_bytes: u64,
 }
 
 impl Backlog {
-    /// One that passes on the stream's first `output_bytes_max` bytes and drops what follows.
-    pub(crate) fn new(output_bytes_max: Option<u64>) -> Self {
-        Self { allowance: output_bytes_max, ..Self::default() }
+    /// One that passes on the stream's first `output_bytes_max` bytes and drops what follows, and retains the last
+    /// `retain_bytes` of what it has passed on.
+    pub(crate) fn new(output_bytes_max: Option<u64>, retain_bytes: u64) -> Self {
+        let retain_max = usize::try_from(retain_bytes).unwrap_or(usize::MAX);
+        Self { allowance: output_bytes_max, retain_max, ..Self::default() }
     }
 
     /// Adds bytes at the end. What is over the stream's maximum is dropped; what is over the backlog's own
@@ -34,11 +41,14 @@ impl Backlog {
             *allowance -= length as u64;
             self.dropped_bytes += (bytes.len() - length) as u64;
         }
-        let kept = &passed[passed.len().saturating_sub(BACKLOG_BYTES_MAX)..];
-        let oldest = (self.waiting.len() + kept.len()).saturating_sub(BACKLOG_BYTES_MAX);
-        self.waiting.drain(..oldest);
-        self.dropped_bytes += (oldest + passed.len() - kept.len()) as u64;
-        self.waiting.extend(kept);
+        self.held.extend(passed);
+        // What is retained of a stream may as well wait there.
+        let waiting_max = BACKLOG_BYTES_MAX.max(self.retain_max);
+        let dropped = self.len().saturating_sub(waiting_max);
+        if dropped > 0 {
+            self.oldest_drop(self.passed_on + dropped);
+        }
+        self.trim();
     }
 
     /// Counts bytes that were dropped before they could be pushed.
@@ -48,7 +58,7 @@ impl Backlog {
 
     /// Whether `bytes` more push nothing out.
     pub(crate) fn takes(&self, bytes: usize) -> bool {
-        self.is_capped() || self.waiting.len() + bytes <= BACKLOG_BYTES_MAX
+        self.is_capped() || self.len() + bytes <= BACKLOG_BYTES_MAX
     }
 
     /// Whether the stream's maximum is reached, so that all that follows is dropped.
@@ -58,7 +68,12 @@ impl Backlog {
 
     /// How many bytes wait.
     pub(crate) fn len(&self) -> usize {
-        self.waiting.len()
+        self.held.len() - self.passed_on
+    }
+
+    /// How many bytes wait or are retained.
+    pub(crate) fn held_bytes(&self) -> usize {
+        self.held.len()
     }
 
     /// Bytes of the stream that were or will not be passed on.
@@ -66,23 +81,48 @@ impl Backlog {
         self.dropped_bytes
     }
 
-    /// The oldest `length` bytes, in two parts.
+    /// The oldest `length` bytes that wait, in two parts.
     pub(crate) fn front(&self, length: usize) -> [IoSlice<'_>; 2] {
-        let (first, second) = self.waiting.as_slices();
+        let (first, second) = self.held.as_slices();
+        let (first, second) = match self.passed_on.checked_sub(first.len()) {
+            None => (&first[self.passed_on..], second),
+            Some(of_second) => (&second[of_second..], &[][..]),
+        };
         let first = &first[..first.len().min(length)];
         let second = &second[..second.len().min(length - first.len())];
         [IoSlice::new(first), IoSlice::new(second)]
     }
 
-    /// Takes the oldest `length` bytes away: they were passed on.
+    /// The oldest `length` bytes that wait were passed on.
     pub(crate) fn consume(&mut self, length: usize) {
-        self.waiting.drain(..length);
+        self.passed_on += length;
+        self.trim();
     }
 
-    /// Drops all that waits.
+    /// Another follower comes: what is retained waits for it.
+    pub(crate) fn begin_again(&mut self) {
+        self.passed_on = 0;
+        self.dropped_bytes += std::mem::take(&mut self.let_go_bytes);
+    }
+
+    /// Drops all that waits or is retained.
     pub(crate) fn clear(&mut self) {
-        self.dropped_bytes += self.waiting.len() as u64;
-        self.waiting = VecDeque::new();
+        self.oldest_drop(self.held.len());
+        self.held = VecDeque::new();
+    }
+
+    /// Lets go of the oldest that were passed on, until no more than is to be retained is held beside what waits.
+    fn trim(&mut self) {
+        let excess = self.held.len().saturating_sub(self.retain_max);
+        self.oldest_drop(excess.min(self.passed_on));
+    }
+
+    fn oldest_drop(&mut self, length: usize) {
+        self.held.drain(..length);
+        let let_go = length.min(self.passed_on);
+        self.passed_on -= let_go;
+        self.let_go_bytes += let_go as u64;
+        self.dropped_bytes += (length - let_go) as u64;
     }
 }
 
@@ -96,7 +136,7 @@ mod tests {
 
     #[test]
     fn bytes_come_out_in_order_and_once() {
-        let mut backlog = Backlog::new(None);
+        let mut backlog = Backlog::new(None, 0);
         backlog.push(b"hello ");
         backlog.push(b"world");
         backlog.consume(3);
@@ -106,7 +146,7 @@ mod tests {
 
     #[test]
     fn over_the_maximum_the_newest_are_dropped_and_counted() {
-        let mut backlog = Backlog::new(Some(4));
+        let mut backlog = Backlog::new(Some(4), 0);
         backlog.push(b"abc");
         assert!(!backlog.is_capped());
         backlog.push(b"def");
@@ -119,7 +159,7 @@ mod tests {
 
     #[test]
     fn over_the_backlog_the_oldest_are_dropped_and_counted() {
-        let mut backlog = Backlog::new(None);
+        let mut backlog = Backlog::new(None, 0);
         backlog.push(&[1; 100]);
         assert!(!backlog.takes(BACKLOG_BYTES_MAX));
         backlog.push(&vec![2; BACKLOG_BYTES_MAX - 50]);
@@ -133,9 +173,40 @@ mod tests {
 
     #[test]
     fn clearing_counts() {
-        let mut backlog = Backlog::new(Some(10));
+        let mut backlog = Backlog::new(Some(10), 0);
         backlog.push(b"abc");
         backlog.clear();
         assert_eq!((backlog.len(), backlog.dropped_bytes()), (0, 3));
+    }
+    #[test]
+    fn what_is_retained_comes_again_for_another_follower() {
+        let mut backlog = Backlog::new(Some(20), 8);
+        backlog.push(b"0123");
+        backlog.consume(3);
+        backlog.push(b"456789");
+        assert_eq!(content(&backlog), b"3456789");
+        backlog.begin_again();
+        assert_eq!((content(&backlog).as_slice(), backlog.dropped_bytes()), (&b"23456789"[..], 2));
+        backlog.consume(8);
+        backlog.begin_again();
+        assert_eq!((backlog.len(), backlog.dropped_bytes()), (8, 2), "once");
+        backlog.consume(8);
+        backlog.push(b"abcde");
+        backlog.consume(5);
+        assert_eq!((backlog.len(), backlog.held_bytes(), backlog.dropped_bytes()), (0, 8, 2));
+        backlog.begin_again();
+        assert_eq!((content(&backlog).as_slice(), backlog.dropped_bytes()), (&b"789abcde"[..], 7));
+        backlog.clear();
+        assert_eq!((backlog.held_bytes(), backlog.dropped_bytes()), (0, 15));
+    }
+
+    #[test]
+    fn more_waits_where_more_is_retained() {
+        let mut backlog = Backlog::new(None, 1 << 20);
+        backlog.push(&vec![1; 1 << 20]);
+        assert_eq!((backlog.len(), backlog.dropped_bytes()), (1 << 20, 0));
+        assert!(!backlog.takes(1), "a follower is still waited for");
+        backlog.push(&[2; 10]);
+        assert_eq!((backlog.len(), backlog.dropped_bytes()), (1 << 20, 10));
     }
 }

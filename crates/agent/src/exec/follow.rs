@@ -1,7 +1,8 @@
 //! Joins an exec to the connection that follows it: output and end to the connection, input from it.
 //!
 //! What is read from a backlog leaves it only when the socket has taken it, so a connection that breaks
-//! loses nothing that was not sent, and the agent holds no second copy.
+//! loses nothing that was not sent, and the agent holds no second copy. What is retained of an exec stays, and its
+//! end too: only another follower can tell that the one before did not live to make use of it.
 
 use std::{io::IoSlice, rc::Rc};
 
@@ -18,7 +19,7 @@ use crate::{
 
 /// How following ended.
 pub(crate) enum Followed {
-    /// The end was delivered, and the exec forgotten.
+    /// The end was delivered, and the exec forgotten unless it is retained.
     Collected,
     /// Another connection follows now; this one must be closed.
     Replaced,
@@ -91,7 +92,9 @@ async fn output_send(follower: &Follower<'_>, writer: FrameWriter<'_>) -> Result
         }
         if let Some(end) = exec.end() {
             writer.event(&Event::ExecEnded(end)).await?;
-            follower.agent.execs.forget(exec.id);
+            if !exec.is_retained {
+                follower.agent.execs.forget(exec.id);
+            }
             return Ok(());
         }
         changed.await;

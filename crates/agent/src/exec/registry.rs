@@ -15,7 +15,7 @@ use crate::sys::EndedChild;
 
 /// How many ended execs are kept for a late collector.
 const KEPT_EXECS_MAX: usize = 1024;
-/// How many bytes of output all of them together keep.
+/// How many bytes of output all of them together keep, the latest one's aside.
 const KEPT_OUTPUT_BYTES_MAX: usize = 2 << 20;
 
 /// All execs of the agent.
@@ -84,7 +84,9 @@ impl Registry {
             by_id.remove(&id);
         }
         let mut bytes = 0;
-        for exec in kept.iter().rev().filter_map(|id| by_id.get(id)).filter(|exec| !exec.is_followed()) {
+        // The latest is what a server that was killed had at hand, and has a bound of its own.
+        let earlier = kept.iter().rev().filter_map(|id| by_id.get(id)).skip(1);
+        for exec in earlier.filter(|exec| !exec.is_followed()) {
             bytes += exec.output_bytes();
             if bytes > KEPT_OUTPUT_BYTES_MAX {
                 bytes -= exec.output_bytes();

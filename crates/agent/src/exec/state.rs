@@ -36,6 +36,8 @@ pub(crate) struct Exec {
     /// Its main process, until it is reaped; then only a number that may be another's.
     pub(crate) pid: i32,
     pub(crate) mark: Mark,
+    /// Whether it is kept for another follower when one was told its end.
+    pub(crate) is_retained: bool,
     started: Instant,
     stdout: RefCell<Backlog>,
     stderr: RefCell<Backlog>,
@@ -60,9 +62,10 @@ impl Exec {
             id: spec.id,
             pid,
             mark,
+            is_retained: spec.retain_bytes > 0,
             started: Instant::now(),
-            stdout: RefCell::new(Backlog::new(spec.output_bytes_max)),
-            stderr: RefCell::new(Backlog::new(spec.output_bytes_max)),
+            stdout: RefCell::new(Backlog::new(spec.output_bytes_max, spec.retain_bytes)),
+            stderr: RefCell::new(Backlog::new(spec.output_bytes_max, spec.retain_bytes)),
             stdin: RefCell::new(stdin.map(Rc::new)),
             exit: Cell::new(None),
             timed_out: Cell::new(false),
@@ -149,15 +152,15 @@ impl Exec {
         self.room_changed.notify_waiters();
     }
 
-    /// Drops what waits of both streams.
+    /// Drops what waits or is retained of both streams.
     pub(crate) fn output_clear(&self) {
         self.stdout.borrow_mut().clear();
         self.stderr.borrow_mut().clear();
     }
 
-    /// How many bytes wait.
+    /// How many bytes wait or are retained.
     pub(crate) fn output_bytes(&self) -> usize {
-        self.stdout.borrow().len() + self.stderr.borrow().len()
+        self.stdout.borrow().held_bytes() + self.stderr.borrow().held_bytes()
     }
 
     /// Waits until output comes or the exec finishes, beginning with the call, not with the first poll.
@@ -219,6 +222,8 @@ impl Exec {
 
     /// Makes the caller the follower, in the place of another. Returns its ticket.
     pub(crate) fn follower_set(&self) -> u64 {
+        self.stdout.borrow_mut().begin_again();
+        self.stderr.borrow_mut().begin_again();
         let ticket = self.tickets.get() + 1;
         self.tickets.set(ticket);
         self.follower.set(Some(ticket));

@@ -70,6 +70,35 @@ fn the_end_is_kept_until_it_is_collected_and_then_forgotten() {
 }
 
 #[test]
+fn what_is_retained_comes_again_with_the_end_for_whoever_attaches() {
+    let agent = Agent::start();
+    let mut spec = shell("head -c 700000 /dev/zero | tr '\\0' a; echo error >&2; read x; echo $x; exit 5");
+    spec.stdin = Stdin::Piped;
+    spec.retain_bytes = 1 << 20;
+    let mut first = start(&agent, &spec);
+    first.output_until("a");
+    first.close();
+    let mut second = attach(&agent, spec.id);
+    second.input(b"b\n");
+    let whole = second.outcome();
+    assert_eq!((whole.stdout.len(), whole.stderr.as_slice()), (700_002, &b"error\n"[..]));
+    assert_eq!((whole.end.status, whole.end.stdout_dropped_bytes), (ExitStatus::Exited(5), 0));
+    let again = attach(&agent, spec.id).outcome();
+    assert_eq!((again.stdout, again.stderr, again.end), (whole.stdout, whole.stderr, whole.end));
+}
+
+#[test]
+fn of_more_than_is_retained_the_oldest_is_missing_and_counted() {
+    let agent = Agent::start();
+    let mut spec = shell("head -c 100000 /dev/zero; echo end");
+    spec.retain_bytes = 1000;
+    assert_eq!(start(&agent, &spec).outcome().stdout.len(), 100_004);
+    let again = attach(&agent, spec.id).outcome();
+    assert_eq!((again.stdout.len(), again.end.stdout_dropped_bytes), (1000, 99_004));
+    assert!(again.stdout.ends_with(b"end\n"));
+}
+
+#[test]
 fn unread_output_over_the_backlog_drops_the_oldest_and_counts_it() {
     let agent = Agent::start();
     let go = agent.path("go");

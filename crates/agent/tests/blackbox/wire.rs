@@ -273,6 +273,7 @@ pub(crate) fn program(argv: &[&str]) -> ExecSpec {
         stdin: Stdin::Null,
         timeout_ms: None,
         output_bytes_max: None,
+        retain_bytes: 0,
     }
 }
 

@@ -7,6 +7,7 @@ use protocol::{
     ExecId, GuestPath,
     agent::{Event, ExecEnd, ExecSpec, Failure, Request},
     frame::{self, FrameError, Kind, STREAM_BYTES},
+    limits::Limits,
 };
 
 use tokio::sync::mpsc;
@@ -125,6 +126,15 @@ pub(crate) async fn exec_started(connection: &mut Connection) -> Result<(), Agen
         Event::ExecStarted { .. } => Ok(()),
         event => Err(AgentError::Unexpected(event)),
     }
+}
+
+/// The part of a sandbox's memory that an agent may retain output in, of each stream.
+const RETAINED_PART: u64 = 32;
+
+/// How much of each stream is to be retained of an exec of which so much is wanted: output is not to cost a small
+/// sandbox the memory of its program.
+pub(crate) fn retain_bytes(wanted: u64, limits: &Limits) -> u64 {
+    wanted.min(limits.memory_bytes / RETAINED_PART)
 }
 
 /// Whether the agent answers at all.

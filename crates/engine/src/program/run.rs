@@ -29,6 +29,8 @@ pub(crate) struct RunContext<'a> {
     pub(crate) timeout: Duration,
     /// Bytes of each stream that are kept; all of them, at the speed of whoever reads, if there is no number.
     pub(crate) output_bytes_max: Option<u64>,
+    /// Bytes of each stream of the program itself that its agent retains for another server.
+    pub(crate) retain_bytes: u64,
 }
 
 impl RunContext<'_> {
@@ -50,6 +52,7 @@ impl RunContext<'_> {
             stdin: self.stdin,
             timeout_ms: timeout.map(|timeout| u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX).max(1)),
             output_bytes_max: self.output_bytes_max,
+            retain_bytes: self.retain_bytes,
         })
     }
 }
@@ -75,6 +78,8 @@ pub(crate) async fn set_up(
         let spec = ExecSpec {
             stdin: Stdin::Null,
             output_bytes_max: Some(SETUP_OUTPUT_BYTES_MAX),
+            // No other server goes on with the steps of a set-up.
+            retain_bytes: 0,
             ..context.exec_spec(ExecId::random(), command, Some(left))?
         };
         let output = match agent::exec_collect(connection, spec, SETUP_OUTPUT_BYTES_MAX).await {

@@ -157,11 +157,18 @@ impl Operation {
             network,
             ephemeral,
             origin: self.origin,
+            total_bytes: self.engine.settings.total_bytes(&limits),
         };
         match self.engine.runtime.launch(spec).await {
             Ok(()) => {
                 self.up = true;
                 Ok(())
+            }
+            Err(error) if self.origin.is_some() && is_over_quota(&error) => {
+                let text = "The fork could not be made: too much is held by the original and its snapshots to \
+                            leave a fork room for its disk limit; delete some of the snapshots";
+                let (end, _) = launch_failed(error);
+                Err((end, Error::new(ErrorKind::Conflict, text)))
             }
             Err(error) => Err(launch_failed(error)),
         }
@@ -239,6 +246,8 @@ impl Operation {
             stdin: Stdin::Null,
             timeout_ms: Some(u64::try_from(command.timeout.as_millis()).unwrap_or(u64::MAX).max(1)),
             output_bytes_max: Some(settings.output_bytes_max),
+            // Whoever it is for is gone with the server.
+            retain_bytes: 0,
         };
         let mut connection = self.connect().await?;
         let collected = agent::exec_collect(&mut connection, spec, settings.output_bytes_max);
@@ -276,7 +285,9 @@ impl Operation {
         let runtime = Arc::clone(&self.engine.runtime);
         runtime.kill(id).await.map_err(|error| (None, Error::internal(error)))?;
         self.up = false;
-        let restored = runtime.snapshot_restore(id, snapshot, self.record.limits.disk_bytes).await;
+        let limits = &self.record.limits;
+        let total_bytes = self.engine.settings.total_bytes(limits);
+        let restored = runtime.snapshot_restore(id, snapshot, limits.disk_bytes, total_bytes).await;
         // Whether it was restored or is what it was: it goes on.
         let launched = if start { self.launch().await } else { Ok(()) };
         restored.map_err(|error| {
@@ -313,6 +324,14 @@ fn said(what: &str, result: &ProgramResult) -> Error {
     let text = String::from_utf8_lossy(&result.stderr);
     let first = text.lines().next().unwrap_or("it ended without a word");
     Error::new(ErrorKind::Refused, format!("{what}: {first}"))
+}
+
+/// `EDQUOT` of errno(3).
+const OVER_QUOTA: i32 = 122;
+
+/// Whether it failed because the sandbox and its snapshots hold all that they may.
+pub(super) fn is_over_quota(error: &RuntimeError) -> bool {
+    matches!(error, RuntimeError::Step { errno, .. } if *errno == OVER_QUOTA)
 }
 
 async fn patiently<T>(asked: impl Future<Output = std::result::Result<T, AgentError>>) -> Result<T> {

@@ -15,7 +15,8 @@ use super::{
 };
 use crate::{
     Error, ErrorKind, Result,
-    log::LogStream,
+    agent::retain_bytes,
+    log::{LOG_BYTES, LogStream},
     program::{Job, Mode, Program, ProgramFile, ProgramResult, program_plan},
 };
 
@@ -75,6 +76,12 @@ impl State {
         let engine = &self.task.engine;
         let record = &self.task.record;
         let logged = job.mode == Mode::Persistent;
+        let wanted = match (record.ephemeral, logged) {
+            // No other server goes on with it.
+            (true, _) => 0,
+            (false, true) => LOG_BYTES,
+            (false, false) => engine.settings.output_bytes_max,
+        };
         let (launched, seen_launched) = watch::channel(!launch);
         let run = Run {
             runtime: Arc::clone(&engine.runtime),
@@ -86,10 +93,12 @@ impl State {
                 network: record.network,
                 ephemeral: record.ephemeral,
                 origin: None,
+                total_bytes: engine.settings.total_bytes(&record.limits),
             }),
             env: engine.settings.environment.iter().chain(&record.env).cloned().collect(),
             job,
             output_bytes_max: engine.settings.output_bytes_max,
+            retain_bytes: retain_bytes(wanted, &record.limits),
             launched,
         };
         let (told_up, up) = oneshot::channel();

@@ -34,6 +34,7 @@ pub(super) struct Run {
     pub(super) env: Vec<(String, String)>,
     pub(super) job: Job,
     pub(super) output_bytes_max: u64,
+    pub(super) retain_bytes: u64,
     /// Told when the agent can be reached; dropped if that never comes.
     pub(super) launched: watch::Sender<bool>,
 }
@@ -98,6 +99,7 @@ impl Run {
             stdin: if input.is_some() { Stdin::Piped } else { Stdin::Null },
             timeout: self.job.timeout,
             output_bytes_max: self.job.stream.is_none().then_some(self.output_bytes_max),
+            retain_bytes: self.retain_bytes,
         };
         let deadline = self.job.timeout + GRACE;
         let mut connection = self.connect().await?;
@@ -320,6 +322,8 @@ fn empty(started: Instant) -> ProgramResult {
 
 /// How near to its limit a layer has to be to be called full: the last blocks of it can't be used up.
 const DISK_FULL_PER_MILLE: u64 = 970;
+/// The same of what layer and snapshots may still hold together, measured by the layer's limit.
+const TOTAL_LEFT_PER_MILLE: u64 = 1000 - DISK_FULL_PER_MILLE;
 
 /// Adds the limits that only the kernel knows of.
 pub(super) fn limits_note(result: &mut ProgramResult, before: &Stats, after: &Stats, limits: &Limits) {
@@ -334,5 +338,11 @@ pub(super) fn limits_note(result: &mut ProgramResult, before: &Stats, after: &St
     if after.disk_bytes.is_some_and(|bytes| bytes >= limits.disk_bytes / 1000 * DISK_FULL_PER_MILLE) {
         let text = format!("Disk full: the limit is {} MB", limits.disk_bytes >> 20);
         result.limit_note(LimitHit::Disk, &text);
+    } else if after
+        .total_left_bytes
+        .is_some_and(|left| left <= limits.disk_bytes / 1000 * TOTAL_LEFT_PER_MILLE)
+    {
+        let text = "Disk full: the sandbox and its snapshots hold what they may together; delete snapshots";
+        result.limit_note(LimitHit::Disk, text);
     }
 }

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use protocol::SnapshotId;
 use store::{Batch, SnapshotRecord, StoreError};
 
-use super::operation::Operation;
+use super::operation::{Operation, is_over_quota};
 use crate::{
     Error, ErrorKind, Result, RuntimeError,
     snapshot::{SnapshotName, note_of},
@@ -47,13 +47,14 @@ impl Operation {
         };
         let note = note_of(&record)?;
         let (runtime, store) = (&self.engine.runtime, &self.engine.store);
-        let intended = self.intend(Taken { record, millis }, name);
-        let (taken, intended) = tokio::join!(runtime.snapshot_create(self.record.id, id, note), intended);
+        let total_bytes = self.engine.settings.total_bytes(&self.record.limits);
+        let taken = runtime.snapshot_create(self.record.id, id, note, total_bytes);
+        let (taken, intended) = tokio::join!(taken, self.intend(Taken { record, millis }, name));
         match (intended, taken) {
             (Ok(taken), Ok(())) => Ok(taken),
             (Ok(_), Err(error)) => {
                 store.apply(Batch::new().snapshot_delete(id)).await.map_err(Error::internal)?;
-                Err(not_taken(error))
+                Err(not_taken(error, total_bytes))
             }
             (Err(error), Ok(())) => {
                 if let Err(error) = runtime.snapshot_remove(id).await {
@@ -89,13 +90,23 @@ impl Operation {
     }
 }
 
-fn not_taken(error: RuntimeError) -> Error {
+fn not_taken(error: RuntimeError, total_bytes: u64) -> Error {
     let (kind, text) = match &error {
         RuntimeError::StorageFull { .. } => {
-            (ErrorKind::Unavailable, "the storage is full; delete snapshots or sandboxes")
+            (ErrorKind::Unavailable, "the storage is full; delete snapshots or sandboxes".to_owned())
         }
-        RuntimeError::Step { errno: NO_LAYER, .. } => (ErrorKind::Conflict, "the sandbox has no files yet"),
-        _ => (ErrorKind::Unavailable, "the storage failed"),
+        RuntimeError::Step { errno: NO_LAYER, .. } => {
+            (ErrorKind::Conflict, "the sandbox has no files yet".to_owned())
+        }
+        error if is_over_quota(error) => {
+            let text = format!(
+                "the sandbox and its snapshots hold the {} MB that they may together; delete snapshots, or restore one \
+                 that is older than what takes the room",
+                total_bytes >> 20
+            );
+            (ErrorKind::Conflict, text)
+        }
+        _ => (ErrorKind::Unavailable, "the storage failed".to_owned()),
     };
     Error::new(kind, format!("The snapshot could not be taken: {text}")).caused_by(error)
 }

@@ -117,7 +117,7 @@ impl Launcher {
         let _ = rustix::event::epoll::delete(&self.epoll, &running.pidfd);
         let status = waitid(WaitId::PidFd(running.pidfd.as_fd()), WaitIdOptions::EXITED).ok().flatten();
         let mut stats = groups::stats_at_end(&running.cgroup);
-        stats.disk_bytes = self.layers.size_bytes(sandbox);
+        self.layers.stats_add(sandbox, &mut stats);
         running.phase = Phase::Ended { stats };
         if self.prepared_forget(sandbox) {
             self.finish_prepared(sandbox);

@@ -192,6 +192,7 @@ pub(super) fn stats(plan: &CgroupPlan) -> Stats {
         oom_kills: oom_kills(plan),
         pids_refused: pids_refused(plan),
         disk_bytes: None,
+        total_left_bytes: None,
     }
 }
 

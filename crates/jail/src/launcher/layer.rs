@@ -1,6 +1,9 @@
 //! The writable layer of a sandbox: a btrfs subvolume with a quota, or a plain folder.
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::{
+    cell::Cell,
+    os::fd::{AsFd, OwnedFd},
+};
 
 use protocol::{HostPath, SandboxId};
 use rustix::{
@@ -21,7 +24,11 @@ pub(super) struct Layers {
     pub(super) snapshots: OwnedFd,
     pub(super) subvolumes: bool,
     /// Where the kernel shows what subvolumes hold: `/sys/fs/btrfs/<id>/qgroups`.
-    quota_groups: Option<HostPath>,
+    pub(super) quota_groups: Option<HostPath>,
+    /// Whether it counts what is written to who wrote it: only then a snapshot costs nothing to count.
+    pub(super) simple_quotas: bool,
+    /// A sandbox with a group of quotas is gone, and the group may be left.
+    pub(super) budget_left: Cell<bool>,
 }
 
 impl Layers {
@@ -37,7 +44,16 @@ impl Layers {
         let quota_groups = subvolumes.then(|| sys::btrfs_id(sandboxes.as_fd()).ok()).flatten().map(|id| {
             HostPath::new("/sys/fs/btrfs").join(uuid::Uuid::from_bytes(id).to_string()).join("qgroups")
         });
-        let layers = Self { sandboxes, snapshots, subvolumes, quota_groups };
+        let mode = quota_groups.as_ref().and_then(|groups| std::fs::read_to_string(groups.join("mode")).ok());
+        let simple_quotas = mode.is_some_and(|mode| mode.trim() == "squota");
+        let layers = Self {
+            sandboxes,
+            snapshots,
+            subvolumes,
+            quota_groups,
+            simple_quotas,
+            budget_left: Cell::new(false),
+        };
         layers.half_done_settle()?;
         Ok(layers)
     }
@@ -59,7 +75,7 @@ impl Layers {
             Err(Errno::EXIST) => return self.reopen(&name, overlays, disk_bytes).map(|()| false),
             other => other.step(|| "make the writable layer".to_owned())?,
         }
-        let filled = self.fill(&name, overlays, disk_bytes);
+        let filled = self.fill(&name, overlays, disk_bytes).and_then(|()| self.budget_join(sandbox));
         if filled.is_err() {
             self.remove(sandbox)?;
         }
@@ -129,7 +145,11 @@ impl Layers {
 
     /// Removes the layer of a sandbox; it is no error if there is none.
     pub(super) fn remove(&self, sandbox: SandboxId) -> Result<(), StepError> {
-        self.layer_remove(&sandbox.to_string())
+        self.layer_remove(&sandbox.to_string())?;
+        if self.has_budget(sandbox) {
+            self.budget_left.set(true);
+        }
+        Ok(())
     }
 
     pub(super) fn layer_remove(&self, name: &str) -> Result<(), StepError> {
@@ -153,10 +173,15 @@ impl Layers {
 
     /// Bytes that the layer holds, where they are counted.
     pub(super) fn size_bytes(&self, sandbox: SandboxId) -> Option<u64> {
-        let groups = self.quota_groups.as_ref()?;
+        self.quota_groups.as_ref()?;
         let layer = self.open_layer(&sandbox.to_string()).ok()?;
-        let number = sys::subvolume_number(layer.as_fd()).ok()?;
-        let file = groups.join(format!("0_{number}")).join("referenced");
+        self.count(sys::subvolume_number(layer.as_fd()).ok()?, "referenced")
+    }
+
+    /// What the kernel shows of a subvolume's quota, or of a group of such.
+    pub(super) fn count(&self, group: u64, what: &str) -> Option<u64> {
+        let (level, number) = (group >> 48, group & 0xffff_ffff_ffff);
+        let file = self.quota_groups.as_ref()?.join(format!("{level}_{number}")).join(what);
         std::fs::read_to_string(file).ok()?.trim().parse().ok()
     }
 

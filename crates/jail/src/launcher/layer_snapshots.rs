@@ -27,6 +27,7 @@ impl Layers {
         sandbox: SandboxId,
         snapshot: SnapshotId,
         note: &[u8],
+        total_bytes: u64,
     ) -> Result<(), StepError> {
         let (layer, name) = (sandbox.to_string(), snapshot.to_string());
         let step = || "make the snapshot".to_owned();
@@ -36,8 +37,10 @@ impl Layers {
             fsetxattr(&opened, NOTE, note, XattrFlags::empty()).step(noted)?;
             return self.copy(&self.sandboxes, &layer, &self.snapshots, &name).step(step);
         }
+        let group = self.budget_for_snapshot(sandbox, &opened, total_bytes)?;
+        let quota = sys::SnapshotQuota { group, bytes: None };
         fsetxattr(&self.snapshots, note_name(snapshot), note, XattrFlags::empty()).step(noted)?;
-        let taken = sys::subvolume_snapshot(opened.as_fd(), self.snapshots.as_fd(), &name, true);
+        let taken = sys::subvolume_snapshot(opened.as_fd(), self.snapshots.as_fd(), &name, true, quota);
         if taken.is_err() {
             let _ = fremovexattr(&self.snapshots, note_name(snapshot));
         }
@@ -51,6 +54,7 @@ impl Layers {
         sandbox: SandboxId,
         snapshot: SnapshotId,
         disk_bytes: u64,
+        total_bytes: Option<u64>,
     ) -> Result<(), StepError> {
         let (layer, name) = (sandbox.to_string(), snapshot.to_string());
         let before = format!("{layer}{BEFORE}");
@@ -60,7 +64,7 @@ impl Layers {
             Err(Errno::NOENT) => false,
             Err(errno) => return Err(StepError::new("put the layer aside", errno)),
         };
-        let restored = self.layer_from(&name, &layer, disk_bytes);
+        let restored = self.layer_from(&name, sandbox, disk_bytes, total_bytes);
         if restored.is_err() {
             self.layer_remove(&format!("{layer}{MADE}"))?;
             if had_layer {
@@ -69,17 +73,28 @@ impl Layers {
             }
             return restored;
         }
-        self.layer_remove(&before)
+        self.layer_remove(&before)?;
+        if self.simple_quotas { self.budget_tidy(sandbox) } else { Ok(()) }
     }
 
     /// It gets its name last: whatever has the name of a layer is whole, and limited.
-    fn layer_from(&self, snapshot: &str, layer: &str, disk_bytes: u64) -> Result<(), StepError> {
+    fn layer_from(
+        &self,
+        snapshot: &str,
+        sandbox: SandboxId,
+        disk_bytes: u64,
+        total_bytes: Option<u64>,
+    ) -> Result<(), StepError> {
         let step = || "restore the snapshot".to_owned();
+        let layer = sandbox.to_string();
         let made = format!("{layer}{MADE}");
         self.layer_remove(&made)?;
         if self.subvolumes {
             let snapshot = Self::open_below(&self.snapshots, snapshot)?;
-            sys::subvolume_snapshot(snapshot.as_fd(), self.sandboxes.as_fd(), &made, false).step(step)?;
+            let group = self.budget_for_restore(sandbox, &snapshot, disk_bytes, total_bytes)?;
+            let quota = sys::SnapshotQuota { group, bytes: self.simple_quotas.then_some(disk_bytes) };
+            sys::subvolume_snapshot(snapshot.as_fd(), self.sandboxes.as_fd(), &made, false, quota)
+                .step(step)?;
             sys::subvolume_limit(self.open_layer(&made)?.as_fd(), disk_bytes)
                 .step(|| "limit the writable layer".to_owned())?;
         } else {

@@ -10,6 +10,7 @@ mod groups;
 mod inventory;
 mod keeper;
 mod layer;
+mod layer_budget;
 mod layer_snapshots;
 mod network;
 mod offload;
@@ -19,6 +20,7 @@ mod serve;
 mod slots;
 mod snapshots;
 mod starting;
+mod sweeping;
 mod trees;
 mod worker;
 

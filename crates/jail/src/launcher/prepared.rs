@@ -103,6 +103,7 @@ impl Launcher {
             network,
             ephemeral: true,
             origin: None,
+            total_bytes: 0,
         };
         self.prepared.on_its_way = Some(OnItsWay { network, sandbox: spec.sandbox, promised: None });
         if let Err(error) = self.start(None, &spec) {

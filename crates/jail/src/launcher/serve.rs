@@ -26,6 +26,7 @@ use super::{
     prepared::Prepared,
     running::{Phase, Running, Waiting},
     slots::Slots,
+    sweeping::Sweeping,
     trees,
     worker::Worker,
 };
@@ -53,6 +54,7 @@ pub(super) struct Launcher {
     pub(super) offloaded: HashMap<SandboxId, Offloaded>,
     /// Those that have nothing to do.
     pub(super) workers: Vec<Worker>,
+    pub(super) sweeping: Sweeping,
     /// Which sandbox an event is of, by the number it was registered with.
     pub(super) events: HashMap<u64, (SandboxId, Source)>,
     event_next: u64,
@@ -98,6 +100,7 @@ impl Launcher {
             ended: Ended::default(),
             offloaded: HashMap::new(),
             workers: Vec::new(),
+            sweeping: Sweeping::new(),
             events: HashMap::new(),
             event_next: SOCKET + 1,
             config,
@@ -125,11 +128,12 @@ impl Launcher {
         let mut buffer = calls::buffer();
         let mut events = Vec::with_capacity(64);
         loop {
+            self.sweep_if_due();
             events.clear();
             let wait = match (self.prepared.wants_one(), self.ended.is_empty()) {
                 (true, _) => Some(AT_ONCE),
                 (false, false) => Some(QUIET),
-                (false, true) => None,
+                (false, true) => self.sweeping.wait(),
             };
             match epoll::wait(&self.epoll, rustix::buffer::spare_capacity(&mut events), wait.as_ref()) {
                 Ok(_) | Err(rustix::io::Errno::INTR) => {}
@@ -222,18 +226,18 @@ impl Launcher {
             Request::Remove(sandbox) => self.end(sandbox, Waiting { number, remove: true }),
             Request::Stats(sandbox) => {
                 let mut stats = groups::stats(&self.cgroup_of(sandbox));
-                stats.disk_bytes = self.layers.size_bytes(sandbox);
+                self.layers.stats_add(sandbox, &mut stats);
                 self.answer_stats(number, stats);
             }
-            Request::SnapshotCreate { sandbox, snapshot, note } => {
-                self.snapshot_create(number, sandbox, snapshot, note);
+            Request::SnapshotCreate { sandbox, snapshot, note, total_bytes } => {
+                self.snapshot_create(number, sandbox, snapshot, note, total_bytes);
             }
             Request::SnapshotNote(snapshot) => match self.layers.snapshot_note(snapshot) {
                 Ok(note) => calls::send(&self.socket, &Reply::SnapshotNote { number, note }, None),
                 Err(error) => self.answer_failed(number, error),
             },
-            Request::SnapshotRestore { sandbox, snapshot, disk_bytes } => {
-                self.snapshot_restore(number, sandbox, snapshot, disk_bytes);
+            Request::SnapshotRestore { sandbox, snapshot, disk_bytes, total_bytes } => {
+                self.snapshot_restore(number, sandbox, snapshot, disk_bytes, total_bytes);
             }
             Request::SnapshotRemove(snapshot) => match self.layers.snapshot_remove(snapshot) {
                 Ok(()) => calls::send(&self.socket, &Reply::Done { number }, None),

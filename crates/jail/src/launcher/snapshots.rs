@@ -13,6 +13,7 @@ impl Launcher {
         sandbox: SandboxId,
         snapshot: SnapshotId,
         note: Vec<u8>,
+        total_bytes: u64,
     ) {
         if note.len() > NOTE_BYTES_MAX {
             let error = StepError::new("check the request: the note is too long", Errno::TOOBIG);
@@ -28,7 +29,7 @@ impl Launcher {
         } else {
             Then::Thaw { number }
         };
-        self.offload(sandbox, then, LayerWork::SnapshotCreate { sandbox, snapshot, note });
+        self.offload(sandbox, then, LayerWork::SnapshotCreate { sandbox, snapshot, note, total_bytes });
     }
 
     pub(super) fn snapshot_restore(
@@ -37,13 +38,15 @@ impl Launcher {
         sandbox: SandboxId,
         snapshot: SnapshotId,
         disk_bytes: u64,
+        total_bytes: u64,
     ) {
         if self.running.contains_key(&sandbox) || self.prepared.is_promised(sandbox) {
             let error = StepError::new("restore the snapshot: the sandbox runs", Errno::BUSY);
             self.answer_failed(number, error);
             return;
         }
-        let work = LayerWork::SnapshotRestore { sandbox, snapshot, disk_bytes };
+        let total_bytes = Some(total_bytes);
+        let work = LayerWork::SnapshotRestore { sandbox, snapshot, disk_bytes, total_bytes };
         self.offload(sandbox, Then::Answer { number }, work);
     }
 }

@@ -45,8 +45,10 @@ impl Launcher {
         let launched = self.spec_check(spec).and_then(|()| match spec.origin {
             Some(origin) if !self.layers.exists(spec.sandbox) => {
                 let (sandbox, disk_bytes) = (spec.sandbox, spec.limits.disk_bytes);
+                // One of which nothing is kept is gone before anything could add up.
+                let total_bytes = (!spec.ephemeral).then_some(spec.total_bytes);
                 let then = Then::Launch { number, spec: Box::new(spec.clone()) };
-                let work = LayerWork::SnapshotRestore { sandbox, snapshot: origin, disk_bytes };
+                let work = LayerWork::SnapshotRestore { sandbox, snapshot: origin, disk_bytes, total_bytes };
                 self.offload(sandbox, then, work);
                 Ok(())
             }

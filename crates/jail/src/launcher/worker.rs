@@ -29,9 +29,9 @@ const MESSAGE_BYTES_MAX: usize = 64 << 10;
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum LayerWork {
     /// [`Layers::snapshot_create`].
-    SnapshotCreate { sandbox: SandboxId, snapshot: SnapshotId, note: Vec<u8> },
+    SnapshotCreate { sandbox: SandboxId, snapshot: SnapshotId, note: Vec<u8>, total_bytes: u64 },
     /// [`Layers::snapshot_restore`].
-    SnapshotRestore { sandbox: SandboxId, snapshot: SnapshotId, disk_bytes: u64 },
+    SnapshotRestore { sandbox: SandboxId, snapshot: SnapshotId, disk_bytes: u64, total_bytes: Option<u64> },
 }
 
 /// Work given to a worker.
@@ -46,11 +46,11 @@ pub(super) struct Job {
 impl LayerWork {
     fn perform(&self, layers: &Layers) -> Result<(), StepError> {
         match self {
-            Self::SnapshotCreate { sandbox, snapshot, note } => {
-                layers.snapshot_create(*sandbox, *snapshot, note)
+            Self::SnapshotCreate { sandbox, snapshot, note, total_bytes } => {
+                layers.snapshot_create(*sandbox, *snapshot, note, *total_bytes)
             }
-            Self::SnapshotRestore { sandbox, snapshot, disk_bytes } => {
-                layers.snapshot_restore(*sandbox, *snapshot, *disk_bytes)
+            Self::SnapshotRestore { sandbox, snapshot, disk_bytes, total_bytes } => {
+                layers.snapshot_restore(*sandbox, *snapshot, *disk_bytes, *total_bytes)
             }
         }
     }

@@ -43,6 +43,7 @@ fn spec(network: NetworkMode, ephemeral: bool) -> LaunchSpec {
         network,
         ephemeral,
         origin: None,
+        total_bytes: 0,
     }
 }
 

@@ -79,8 +79,9 @@ fn bench(options: &Cli) -> Outcome<()> {
     };
     let snapshots = {
         let mut server = Server::start(&options.binary, &options.toolchains, "warn")?;
+        let few = Server::start(&options.binary, &options.toolchains, "warn")?;
         let effort = snapshots::Effort { snapshots: options.rounds * 5, forks: options.rounds.div_ceil(2) };
-        snapshots::measure(&mut server, effort)?
+        snapshots::measure(&mut server, &few, effort)?
     };
     let inside = {
         // A server of its own: writing the log takes time too.

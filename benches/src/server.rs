@@ -82,6 +82,17 @@ impl Server {
         self.folder.path().join("data/storage")
     }
 
+    /// Waits until the kernel has freed the layers and snapshots that were removed: it takes the processor's time, and
+    /// the disk's, from what comes next.
+    pub(crate) fn storage_settle(&self) -> Outcome<()> {
+        let synced = Command::new("btrfs").args(["subvolume", "sync"]).arg(self.storage()).output();
+        let synced = synced.during("run btrfs")?;
+        if synced.status.success() {
+            return Ok(());
+        }
+        Err(Failure::new("wait for removed snapshots", String::from_utf8_lossy(&synced.stderr)))
+    }
+
     /// Makes an administrator's key, and returns it.
     pub(crate) fn key_create(&self) -> Outcome<String> {
         let output = Command::new(self.command.get_program())

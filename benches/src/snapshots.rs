@@ -53,15 +53,18 @@ pub(crate) struct Times {
     pub(crate) adoption: Samples,
 }
 
-/// Measures everything. `server` is killed and started again for it.
-pub(crate) fn measure(server: &mut Server, effort: Effort) -> Outcome<Times> {
+/// Measures everything. `server` is killed and started again for it; `few` is one with little in its storage.
+pub(crate) fn measure(server: &mut Server, few: &Server, effort: Effort) -> Outcome<Times> {
     let mut times = Times::default();
     let mut connection = server.connect()?;
     for (size, files) in [SMALL, LARGE].into_iter().enumerate() {
         snapshots(server, &mut connection, files, size, effort, &mut times)?;
+        server.storage_settle()?;
     }
-    crowd(server, &mut connection, effort, &mut times)?;
+    crowd(server, few, effort, &mut times)?;
+    server.storage_settle()?;
     commands(&mut connection, effort, &mut times)?;
+    server.storage_settle()?;
     forks(server, &mut connection, effort, &mut times)?;
     Ok(times)
 }
@@ -138,17 +141,23 @@ fn snapshot(connection: &mut Connection, live: &LiveSandbox) -> Outcome<Duration
     if answer.status == 201 { Ok(took) } else { Err(Failure::new("take a snapshot", answer.body)) }
 }
 
-fn crowd(server: &Server, connection: &mut Connection, effort: Effort, times: &mut Times) -> Outcome<()> {
-    let live = LiveSandbox::start(server, connection)?;
-    for number in 0..MANY + effort.snapshots {
-        let took = snapshot(connection, &live)?;
-        if (FEW..FEW + effort.snapshots).contains(&number) {
-            times.with_few.push(took);
-        } else if number >= MANY {
-            times.with_many.push(took);
-        }
+/// Snapshots where there are many, in turns with snapshots on another server where there are few.
+fn crowd(many: &Server, few: &Server, effort: Effort, times: &mut Times) -> Outcome<()> {
+    let (mut to_many, mut to_few) = (many.connect()?, few.connect()?);
+    let crowded = LiveSandbox::start(many, &mut to_many)?;
+    let alone = LiveSandbox::start(few, &mut to_few)?;
+    for _ in 0..MANY {
+        snapshot(&mut to_many, &crowded)?;
     }
-    live.delete(connection)
+    for _ in 0..FEW {
+        snapshot(&mut to_few, &alone)?;
+    }
+    for _ in 0..effort.snapshots {
+        times.with_many.push(snapshot(&mut to_many, &crowded)?);
+        times.with_few.push(snapshot(&mut to_few, &alone)?);
+    }
+    alone.delete(&mut to_few)?;
+    crowded.delete(&mut to_many)
 }
 
 #[derive(Deserialize)]
@@ -206,6 +215,7 @@ fn forks(server: &mut Server, connection: &mut Connection, effort: Effort, times
         let made = fork(connection, FORKS)?;
         times.fork.push(start.elapsed());
         delete(connection, made)?;
+        server.storage_settle()?;
     }
     let mut all = Vec::new();
     while all.len() < ADOPTED {

@@ -120,8 +120,11 @@ async fn launchers_follow(
 
 #[async_trait]
 impl Runtime for NativeRuntime {
+    async fn room_await(&self, disk_bytes: u64) -> Result<(), RuntimeError> {
+        room::room_await(&self.data, disk_bytes).await
+    }
+
     async fn launch(&self, spec: LaunchSpec) -> Result<(), RuntimeError> {
-        room::room_await(&self.data, spec.limits.disk_bytes).await?;
         let mut attempts = 0;
         let launched = loop {
             attempts += 1;

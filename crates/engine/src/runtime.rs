@@ -55,6 +55,10 @@ pub enum RuntimeEvent {
 /// Runs sandboxes.
 #[async_trait]
 pub trait Runtime: Send + Sync + 'static {
+    /// Waits until the storage has room for what a sandbox may write. Not for one that was up a moment ago: it is not
+    /// to end because others have filled the storage.
+    async fn room_await(&self, disk_bytes: u64) -> Result<(), RuntimeError>;
+
     /// Starts a sandbox; its layer is made if it has none. Done when the agent is being executed.
     async fn launch(&self, spec: LaunchSpec) -> Result<(), RuntimeError>;
 

@@ -149,6 +149,12 @@ impl Operation {
         if self.up {
             return Ok(());
         }
+        self.engine.runtime.room_await(self.record.limits.disk_bytes).await.map_err(launch_failed)?;
+        self.launch_again().await
+    }
+
+    /// Launches one that was up a moment ago, or is to be as if it had been.
+    async fn launch_again(&mut self) -> std::result::Result<(), (Option<EndReason>, Error)> {
         let SandboxRecord { id, limits, network, ephemeral, .. } = self.record;
         let spec = LaunchSpec {
             sandbox: id,
@@ -289,7 +295,7 @@ impl Operation {
         let total_bytes = self.engine.settings.total_bytes(limits);
         let restored = runtime.snapshot_restore(id, snapshot, limits.disk_bytes, total_bytes).await;
         // Whether it was restored or is what it was: it goes on.
-        let launched = if start { self.launch().await } else { Ok(()) };
+        let launched = if start { self.launch_again().await } else { Ok(()) };
         restored.map_err(|error| {
             let text = "The snapshot could not be restored; the sandbox is as it was";
             (None, Error::new(ErrorKind::Unavailable, text).caused_by(error))

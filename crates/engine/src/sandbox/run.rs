@@ -76,7 +76,7 @@ impl Run {
     pub(super) async fn outcome(mut self, running: oneshot::Sender<ProgramResult>) -> Outcome {
         let started = Instant::now();
         if let Some(launch) = &self.launch
-            && let Err(error) = self.runtime.launch(launch.clone()).await
+            && let Err(error) = self.launch(launch).await
         {
             return Outcome::NotLaunched(error);
         }
@@ -86,6 +86,11 @@ impl Run {
             Ok(result) => Outcome::Ended(result),
             Err(error) => Outcome::AgentGone { wall: started.elapsed(), error },
         }
+    }
+
+    async fn launch(&self, spec: &LaunchSpec) -> std::result::Result<(), RuntimeError> {
+        self.runtime.room_await(spec.limits.disk_bytes).await?;
+        self.runtime.launch(spec.clone()).await
     }
 
     async fn in_sandbox(

@@ -117,6 +117,7 @@ impl Launcher {
             pidfd,
             cgroup,
             phase: Phase::Live,
+            loan: None,
             waiting: Vec::new(),
         })
     }

@@ -27,6 +27,11 @@ impl Ended {
         let found = self.0.iter_mut().find(|running| running.sandbox == sandbox);
         found.map(|running| running.waiting.push(waiting)).is_some()
     }
+
+    /// Whether the layer of a sandbox goes when it is cleaned up.
+    pub(super) fn takes_layer(&self, sandbox: SandboxId) -> bool {
+        self.0.iter().any(|running| running.sandbox == sandbox && !running.waiting.is_empty())
+    }
 }
 
 impl Launcher {

@@ -182,7 +182,10 @@ impl Layers {
     pub(super) fn count(&self, group: u64, what: &str) -> Option<u64> {
         let (level, number) = (group >> 48, group & 0xffff_ffff_ffff);
         let file = self.quota_groups.as_ref()?.join(format!("{level}_{number}")).join(what);
-        std::fs::read_to_string(file).ok()?.trim().parse().ok()
+        let file = openat(CWD, file.as_path(), OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).ok()?;
+        let mut text = [0; 32];
+        let length = rustix::io::read(&file, &mut text).ok()?;
+        std::str::from_utf8(&text[..length]).ok()?.trim().parse().ok()
     }
 
     /// Every sandbox that has a layer.

@@ -34,6 +34,10 @@ const LEFT_BYTES_MIN: u64 = 1 << 20;
 /// until the kernel has freed it, seconds later, and the sandbox is to start before that.
 const RESTORED_BYTES: u64 = 4 << 20;
 
+/// What a sandbox gets beyond its limits while it starts: the mount of its overlay makes folders, and would be read-only
+/// where not even those may be made.
+const LENT_BYTES: u64 = 1 << 20;
+
 /// One in so many layers that are put back has its sandbox tidied, by its number.
 const TIDIED_LAYERS: u64 = 16;
 
@@ -52,6 +56,33 @@ impl Budget {
     fn inherited(&self) -> u64 {
         self.total.saturating_sub(self.own)
     }
+}
+
+/// How many members are looked at in one part of a sweep.
+const SWEEP_LOOKS: usize = 50;
+
+/// The member that was looked at last.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct SweepPlace {
+    group: u64,
+    member: u64,
+}
+
+/// What a part of a sweep has come to.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Swept {
+    /// Whether there is more to look at.
+    pub(super) more: bool,
+    /// Whether groups stay: the kernel has not freed all yet, or forks share what was written.
+    pub(super) some_stay: bool,
+}
+
+/// Limits that are put back once a sandbox has started.
+#[derive(Debug)]
+pub(super) struct Loan {
+    disk_bytes: u64,
+    /// What the sandbox began with, and what it may hold of its own.
+    budget: Option<(u64, u64)>,
 }
 
 /// The id of a sandbox's group. It follows from the sandbox's, of which the last 62 bits are random: among ten thousand
@@ -143,6 +174,34 @@ impl Layers {
         Ok(Some(group))
     }
 
+    /// Raises the limits of a layer that was written before, and that of all that its sandbox holds, for its start.
+    pub(super) fn lend(&self, sandbox: SandboxId, disk_bytes: u64) -> Result<Option<Loan>, StepError> {
+        if !self.subvolumes {
+            return Ok(None);
+        }
+        self.layer_limit(sandbox, disk_bytes.saturating_add(LENT_BYTES))?;
+        let budget =
+            self.budget(group_of(sandbox)).map(|budget| (budget.inherited(), budget.own, budget.held));
+        let budget = budget.filter(|(_, own, held)| own.saturating_sub(*held) < LENT_BYTES);
+        if let Some((inherited, own, held)) = budget {
+            self.group_limit(group_of(sandbox), inherited, own.max(held).saturating_add(LENT_BYTES))?;
+        }
+        Ok(Some(Loan { disk_bytes, budget: budget.map(|(inherited, own, _)| (inherited, own)) }))
+    }
+
+    /// Puts the limits back.
+    pub(super) fn loan_end(&self, sandbox: SandboxId, loan: &Loan) -> Result<(), StepError> {
+        if let Some((inherited, own)) = loan.budget {
+            self.group_limit(group_of(sandbox), inherited, own)?;
+        }
+        self.layer_limit(sandbox, loan.disk_bytes)
+    }
+
+    fn layer_limit(&self, sandbox: SandboxId, bytes: u64) -> Result<(), StepError> {
+        let layer = self.open_layer(&sandbox.to_string())?;
+        sys::subvolume_limit(layer.as_fd(), bytes).step(|| "limit the writable layer".to_owned())
+    }
+
     /// Adds what is counted to what a sandbox uses.
     pub(super) fn stats_add(&self, sandbox: SandboxId, stats: &mut Stats) {
         stats.disk_bytes = self.size_bytes(sandbox);
@@ -155,11 +214,11 @@ impl Layers {
         self.budget(group_of(sandbox)).is_some()
     }
 
-    /// Removes the groups of sandboxes that are gone, and what members they had. Returns whether some stay: the kernel
-    /// has not freed all yet, or forks share what it wrote.
-    pub(super) fn budgets_sweep(&self) -> Result<bool, StepError> {
+    /// Removes the groups of sandboxes that are gone, and what members they had: a part of them at a time, for it is
+    /// the launcher that does it. `from` is where it goes on, and after that where the next part begins.
+    pub(super) fn budgets_sweep(&self, from: &mut Option<SweepPlace>) -> Result<Swept, StepError> {
         let Some(folder) = self.quota_groups.as_ref().filter(|_| self.simple_quotas) else {
-            return Ok(false);
+            return Ok(Swept::default());
         };
         let entries = std::fs::read_dir(folder).step(|| format!("list {folder}"))?;
         let groups = entries.filter_map(|entry| {
@@ -167,17 +226,30 @@ impl Layers {
             let number: u64 = name.to_str()?.strip_prefix("1_")?.parse().ok()?;
             Some(LEVEL | number).filter(|group| is_ours(*group))
         });
-        let gone: Vec<u64> = {
-            let live: HashSet<u64> = self.list()?.into_iter().map(group_of).collect();
-            groups.filter(|group| !live.contains(group)).collect()
-        };
-        let mut some_stay = false;
-        for group in gone {
-            let emptied = self.members_sweep(group)?;
-            let removed = emptied && sys::quota_group_remove(self.sandboxes.as_fd(), group).is_ok();
-            some_stay |= !removed;
+        let live: HashSet<u64> = self.list()?.into_iter().map(group_of).collect();
+        let mut gone: Vec<u64> = groups.filter(|group| !live.contains(group)).collect();
+        gone.sort_unstable();
+        let begin = from.take().unwrap_or_default();
+        let mut looks = 0;
+        let mut swept = Swept::default();
+        for group in gone.into_iter().filter(|group| *group >= begin.group) {
+            let mut members = self.pairs(group)?;
+            members.sort_unstable();
+            for member in members.into_iter().filter(|member| (group, *member) > (begin.group, begin.member))
+            {
+                self.member_sweep(member);
+                looks += 1;
+                if looks == SWEEP_LOOKS {
+                    *from = Some(SweepPlace { group, member });
+                    return Ok(Swept { more: true, ..swept });
+                }
+            }
+            // Refused while it has members.
+            if sys::quota_group_remove(self.sandboxes.as_fd(), group).is_err() {
+                swept.some_stay = true;
+            }
         }
-        Ok(some_stay)
+        Ok(swept)
     }
 
     /// Removes what the kernel counted for layers and snapshots of a sandbox that are gone, where nothing is left of
@@ -185,20 +257,18 @@ impl Layers {
     pub(super) fn budget_tidy(&self, sandbox: SandboxId) -> Result<(), StepError> {
         let number = subvolume_number(&self.open_layer(&sandbox.to_string())?)?;
         if number % TIDIED_LAYERS == 0 && self.has_budget(sandbox) {
-            self.members_sweep(group_of(sandbox))?;
+            self.pairs(group_of(sandbox))?.into_iter().for_each(|member| self.member_sweep(member));
         }
         Ok(())
     }
 
-    /// Returns whether none stays.
-    fn members_sweep(&self, group: u64) -> Result<bool, StepError> {
-        let mut none_stays = true;
-        for member in self.pairs(group)? {
-            // A subvolume that is there counts something, its root if nothing else.
-            let is_empty = self.count(member, "referenced") == Some(0);
-            none_stays &= is_empty && sys::quota_group_remove(self.sandboxes.as_fd(), member).is_ok();
+    /// Removes what is counted for a subvolume that is gone, unless something of it lives on.
+    fn member_sweep(&self, member: u64) {
+        // A subvolume that is there counts something, its root if nothing else.
+        if self.count(member, "referenced") == Some(0) {
+            // What can't be removed is looked at again.
+            let _ = sys::quota_group_remove(self.sandboxes.as_fd(), member);
         }
-        Ok(none_stays)
     }
 
     fn budget(&self, group: u64) -> Option<Budget> {

@@ -77,7 +77,7 @@ impl Layers {
         if self.simple_quotas { self.budget_tidy(sandbox) } else { Ok(()) }
     }
 
-    /// It gets its name last: whatever has the name of a layer is whole, and limited.
+    /// Whatever has the name of a layer is whole, and limited; and it is so on the disk.
     fn layer_from(
         &self,
         snapshot: &str,
@@ -88,19 +88,25 @@ impl Layers {
         let step = || "restore the snapshot".to_owned();
         let layer = sandbox.to_string();
         let made = format!("{layer}{MADE}");
-        self.layer_remove(&made)?;
         if self.subvolumes {
             let snapshot = Self::open_below(&self.snapshots, snapshot)?;
             let group = self.budget_for_restore(sandbox, &snapshot, disk_bytes, total_bytes)?;
             let quota = sys::SnapshotQuota { group, bytes: self.simple_quotas.then_some(disk_bytes) };
-            sys::subvolume_snapshot(snapshot.as_fd(), self.sandboxes.as_fd(), &made, false, quota)
-                .step(step)?;
+            let (snapshot, folder) = (snapshot.as_fd(), self.sandboxes.as_fd());
+            if self.simple_quotas {
+                return sys::subvolume_snapshot(snapshot, folder, &layer, false, quota).step(step);
+            }
+            self.layer_remove(&made)?;
+            sys::subvolume_snapshot(snapshot, folder, &made, false, quota).step(step)?;
             sys::subvolume_limit(self.open_layer(&made)?.as_fd(), disk_bytes)
                 .step(|| "limit the writable layer".to_owned())?;
         } else {
+            self.layer_remove(&made)?;
             self.copy(&self.snapshots, snapshot, &self.sandboxes, &made).step(step)?;
         }
-        renameat(&self.sandboxes, &made, &self.sandboxes, layer).step(|| "name the writable layer".to_owned())
+        renameat(&self.sandboxes, &made, &self.sandboxes, layer)
+            .and_then(|()| rustix::fs::syncfs(&self.sandboxes))
+            .step(|| "name the writable layer".to_owned())
     }
 
     /// What was kept with a snapshot.

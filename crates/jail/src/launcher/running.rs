@@ -8,6 +8,7 @@ use protocol::{
     launcher::{LaunchTimings, Stats},
 };
 
+use super::layer_budget::Loan;
 use crate::plan::{CgroupPlan, Slot};
 
 /// One sandbox, from clone until what is left of it is removed.
@@ -22,6 +23,8 @@ pub(super) struct Running {
     pub(super) pidfd: OwnedFd,
     pub(super) cgroup: CgroupPlan,
     pub(super) phase: Phase,
+    /// What its layer may hold beyond its limits until it has started.
+    pub(super) loan: Option<Loan>,
     /// Requests that wait for its end.
     pub(super) waiting: Vec<Waiting>,
 }

@@ -208,12 +208,12 @@ impl Launcher {
             Request::Launch(LaunchSpec { sandbox, .. })
             | Request::Freeze(sandbox)
             | Request::Thaw(sandbox)
-            | Request::SnapshotRestore { sandbox, .. }
             | Request::Stats(sandbox) => self.clean_now(*sandbox),
             Request::Inventory { .. } => self.clean_all(),
             Request::Kill(_)
             | Request::Remove(_)
             | Request::SnapshotCreate { .. }
+            | Request::SnapshotRestore { .. }
             | Request::SnapshotRemove(_)
             | Request::SnapshotNote(_)
             | Request::SnapshotList { .. } => {}

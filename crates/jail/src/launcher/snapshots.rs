@@ -45,8 +45,13 @@ impl Launcher {
             self.answer_failed(number, error);
             return;
         }
+        if self.ended.takes_layer(sandbox) {
+            self.clean_now(sandbox);
+        }
         let total_bytes = Some(total_bytes);
         let work = LayerWork::SnapshotRestore { sandbox, snapshot, disk_bytes, total_bytes };
         self.offload(sandbox, Then::Answer { number }, work);
+        // It is launched next: what it leaves goes while the disk is waited for.
+        self.clean_now(sandbox);
     }
 }

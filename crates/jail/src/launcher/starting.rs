@@ -68,8 +68,11 @@ impl Launcher {
         let mut timings = LaunchTimings::default();
         let start = Instant::now();
         let overlays = plan::layer_folders(&plan.mounts);
-        let layer_made = match self.layers.ensure(spec.sandbox, &overlays, plan.disk_bytes) {
-            Ok(made) => made,
+        let ensured = self.layers.ensure(spec.sandbox, &overlays, plan.disk_bytes).and_then(|made| {
+            Ok((made, if made { None } else { self.layers.lend(spec.sandbox, plan.disk_bytes)? }))
+        });
+        let (layer_made, loan) = match ensured {
+            Ok(ensured) => ensured,
             Err(error) => {
                 self.slots.release(slot);
                 return Err(error);
@@ -77,7 +80,7 @@ impl Launcher {
         };
         timings.layer_us = micros(start);
         match self.clone_child(number, &plan, timings) {
-            Ok(running) => self.watch(running),
+            Ok(running) => self.watch(Running { loan, ..running }),
             Err(error) => {
                 self.undo(slot, &plan, layer_made);
                 Err(error)
@@ -150,6 +153,7 @@ impl Launcher {
             pidfd,
             cgroup: plan.cgroup.clone(),
             phase: Phase::Live,
+            loan: None,
             waiting: Vec::new(),
         };
         let made = self
@@ -231,6 +235,10 @@ impl Launcher {
         let mut bytes = Vec::new();
         let read = std::fs::File::from(report).read_to_end(&mut bytes);
         timings.child_us = micros(cloned_at);
+        let loan_ended = running.loan.take().map_or(Ok(()), |loan| self.layers.loan_end(sandbox, &loan));
+        if let Err(error) = loan_ended {
+            super::tell(error);
+        }
         if read.is_ok() && bytes.is_empty() {
             let Some(number) = number else {
                 self.prepared_ready(sandbox);

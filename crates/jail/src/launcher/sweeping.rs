@@ -7,24 +7,29 @@ use std::time::{Duration, Instant};
 
 use rustix::event::Timespec;
 
-use super::serve::Launcher;
+use super::{layer_budget::SweepPlace, serve::Launcher};
 
 /// The first look comes so long after a sandbox has gone: the pool commits every five seconds.
 const PAUSE_FIRST: Duration = Duration::from_secs(6);
 /// While something goes on with a layer.
 const PAUSE_BUSY: Duration = Duration::from_secs(1);
 const PAUSE_MAX: Duration = Duration::from_secs(600);
+/// Between the parts of a look: others get their turn.
+const PAUSE_PART: Duration = Duration::from_millis(20);
 
 /// The next look.
 pub(super) struct Sweeping {
     due: Option<Instant>,
     pause: Duration,
+    /// Where a look goes on, and whether something stayed before that.
+    from: Option<SweepPlace>,
+    some_stay: bool,
 }
 
 impl Sweeping {
     /// One that looks for what an earlier launcher left.
     pub(super) fn new() -> Self {
-        Self { due: Some(Instant::now() + PAUSE_FIRST), pause: PAUSE_FIRST }
+        Self { due: Some(Instant::now() + PAUSE_FIRST), pause: PAUSE_FIRST, from: None, some_stay: false }
     }
 
     /// How long the launcher may wait for events.
@@ -53,11 +58,16 @@ impl Launcher {
             self.sweeping.due = Some(Instant::now() + PAUSE_BUSY);
             return;
         }
-        let some_stay = self.layers.budgets_sweep().unwrap_or_else(|error| {
-            self.report_error(Err(error));
-            true
-        });
-        let pause = (2 * self.sweeping.pause).min(PAUSE_MAX);
-        self.sweeping = Sweeping { due: some_stay.then(|| Instant::now() + pause), pause };
+        let sweeping = &mut self.sweeping;
+        let swept = self.layers.budgets_sweep(&mut sweeping.from);
+        // Where it failed, it is looked at again.
+        sweeping.some_stay |= swept.as_ref().map_or(true, |swept| swept.some_stay);
+        if swept.as_ref().is_ok_and(|swept| swept.more) {
+            sweeping.due = Some(Instant::now() + PAUSE_PART);
+            return;
+        }
+        sweeping.pause = (2 * sweeping.pause).min(PAUSE_MAX);
+        sweeping.due = std::mem::take(&mut sweeping.some_stay).then(|| Instant::now() + sweeping.pause);
+        self.report_error(swept.map(drop));
     }
 }

@@ -132,3 +132,17 @@ fn a_fork_is_charged_with_what_it_begins_with() {
     }
     nothing_is_counted(&server);
 }
+
+#[test]
+fn a_sandbox_that_has_filled_its_disk_starts_again_and_can_free_it() {
+    let server = Server::start_with(&OPTIONS);
+    let code = "[ -e big ] && { rm big && echo freed; exit; }; touch rest; cat /dev/urandom > big";
+    let id = server.create(&json!({"runtime": "bash", "code": code}));
+    assert!(server.run(&id).hit("disk"));
+    assert_eq!(server.run(&id).output(), "freed\n");
+    assert!(server.run(&id).hit("disk"), "its limit is what it was");
+    let _ = taken(&server, &id, "full");
+    assert_eq!(server.run(&id).output(), "freed\n", "with a snapshot as well");
+    server.remove(&id);
+    nothing_is_counted(&server);
+}

@@ -194,3 +194,18 @@ fn doctor_says_what_the_storage_is() {
     assert_eq!(storage["grade"], "limited");
     assert_eq!(std::fs::read_dir(&new).unwrap().count(), 1, "nothing was made");
 }
+
+#[test]
+fn a_machine_is_restored_where_there_is_no_room_for_another() {
+    let server = Server::start();
+    let client = server.with_key(&server.key_create(&[]));
+    assert_eq!(client.post("/vms", &json!({"name": "a"})).status, 201);
+    let run = |command: &str| client.post("/vms/a/run", &json!({"command": command})).ok();
+    let kept = run("echo kept > file")["snapshot"].as_str().unwrap().to_owned();
+    run("rm file");
+    fill(&server);
+    assert!(client.post("/vms", &json!({"name": "b"})).error(503).contains("storage is full"));
+    let restored = client.post_empty(&format!("/vms/a/snapshots/{kept}/restore"));
+    assert_eq!(restored.status, 200, "{}", restored.text);
+    assert_eq!(run("cat file")["stdout"], "kept\n");
+}

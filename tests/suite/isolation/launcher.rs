@@ -50,7 +50,7 @@ fn call(request: u64, body: &[u8]) -> Vec<u8> {
 
 fn launch(sandbox: [u8; 16], [memory, cpu, pids, disk, files]: [u64; 5]) -> Vec<u8> {
     let limits = [memory, cpu, pids, disk, files].map(number).concat();
-    call(LAUNCH, &[id(sandbox), number(0), limits, number(0), vec![1, 0]].concat())
+    call(LAUNCH, &[id(sandbox), number(0), limits, number(0), vec![1, 0], number(u64::MAX)].concat())
 }
 
 /// The bytes of a sandbox's id.
@@ -105,17 +105,26 @@ fn a_server_that_was_taken_over_reaches_nothing_but_its_own_sandboxes() {
         for request in [FREEZE, STATS, SNAPSHOT_REMOVE, KILL, REMOVE] {
             tell(&socket, &call(request, &id(sandbox)));
         }
-        tell(&socket, &call(SNAPSHOT_CREATE, &[id(sandbox), snapshot.clone(), number(1), vec![7]].concat()));
         tell(
             &socket,
-            &call(SNAPSHOT_CREATE, &[id(sandbox), snapshot.clone(), number(9000), vec![7; 9000]].concat()),
+            &call(SNAPSHOT_CREATE, &[id(sandbox), snapshot.clone(), number(1), vec![7], number(0)].concat()),
         );
-        tell(&socket, &call(SNAPSHOT_RESTORE, &[id(sandbox), snapshot, number(u64::MAX)].concat()));
+        tell(
+            &socket,
+            &call(
+                SNAPSHOT_CREATE,
+                &[id(sandbox), snapshot.clone(), number(9000), vec![7; 9000], number(0)].concat(),
+            ),
+        );
+        tell(
+            &socket,
+            &call(SNAPSHOT_RESTORE, &[id(sandbox), snapshot, number(u64::MAX), number(0)].concat()),
+        );
         for list in [SNAPSHOT_LIST, INVENTORY] {
             tell(&socket, &call(list, &[vec![1], id(sandbox)].concat()));
         }
     }
-    tell(&socket, &call(SNAPSHOT_RESTORE, &[id(bytes_of(&own)), id([1; 16]), number(0)].concat()));
+    tell(&socket, &call(SNAPSHOT_RESTORE, &[id(bytes_of(&own)), id([1; 16]), number(0), number(0)].concat()));
     let usual = [64 << 20, 1000, 64, 1 << 30, 1024];
     for place in 0..usual.len() {
         for (step, value) in [0, 1, u64::from(u32::MAX), u64::MAX].into_iter().enumerate() {

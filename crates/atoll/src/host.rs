@@ -9,7 +9,7 @@ use std::{
 use jail::{
     host::{Controller, HostFacts},
     instance::{InstanceLease, instance_claim},
-    launcher::{AtServerEnd, LauncherConfig, LauncherProcess, NetworkConfig},
+    launcher::{AtServerEnd, LauncherConfig, LauncherProcess, NetworkConfig, network_check},
 };
 use storage::{
     host_image::{HostImageOptions, host_image_build},
@@ -119,6 +119,11 @@ pub(crate) fn prepare(options: HostOptions) -> Outcome<Host> {
         notes.push(
             "no network for sandboxes: `nft` is not installed; run `apt-get install nftables`".to_owned(),
         );
+        config.network = None;
+    } else if let Some(wanted) = &config.network
+        && let Err(problem) = network_check(config.instance, wanted)
+    {
+        notes.push(format!("no network for sandboxes: {problem}; see `atoll doctor`"));
         config.network = None;
     }
     let network = config.network.is_some();

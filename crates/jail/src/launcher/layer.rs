@@ -23,7 +23,7 @@ pub(super) struct Layers {
     pub(super) sandboxes: OwnedFd,
     pub(super) snapshots: OwnedFd,
     pub(super) subvolumes: bool,
-    /// Where the kernel shows what subvolumes hold: `/sys/fs/btrfs/<id>/qgroups`.
+    /// Where the kernel shows what subvolumes hold, if they have quotas: `/sys/fs/btrfs/<id>/qgroups`.
     pub(super) quota_groups: Option<HostPath>,
     /// Whether it counts what is written to who wrote it: only then a snapshot costs nothing to count.
     pub(super) simple_quotas: bool,
@@ -44,6 +44,8 @@ impl Layers {
         let quota_groups = subvolumes.then(|| sys::btrfs_id(sandboxes.as_fd()).ok()).flatten().map(|id| {
             HostPath::new("/sys/fs/btrfs").join(uuid::Uuid::from_bytes(id).to_string()).join("qgroups")
         });
+        // Linux before 6.7 has no simple quotas; others are not turned on.
+        let quota_groups = quota_groups.filter(|groups| groups.as_path().exists());
         let mode = quota_groups.as_ref().and_then(|groups| std::fs::read_to_string(groups.join("mode")).ok());
         let simple_quotas = mode.is_some_and(|mode| mode.trim() == "squota");
         let layers = Self {
@@ -88,17 +90,24 @@ impl Layers {
         rustix::fs::renameat(&self.sandboxes, &from, &self.sandboxes, &to)
             .step(|| "rename the writable layer".to_owned())?;
         if self.subvolumes {
-            let layer = self.open_layer(&to)?;
-            sys::subvolume_limit(layer.as_fd(), disk_bytes).step(|| "limit the writable layer".to_owned())?;
+            self.limit(&self.open_layer(&to)?, disk_bytes)?;
         }
         Ok(())
+    }
+
+    /// Limits a subvolume, where the pool has quotas.
+    pub(super) fn limit(&self, layer: &OwnedFd, bytes: u64) -> Result<(), StepError> {
+        if self.quota_groups.is_none() {
+            return Ok(());
+        }
+        sys::subvolume_limit(layer.as_fd(), bytes).step(|| "limit the writable layer".to_owned())
     }
 
     /// Makes what an empty layer has, as far as it is not there yet.
     fn fill(&self, name: &str, overlays: &[&str], disk_bytes: u64) -> Result<(), StepError> {
         let layer = self.open_layer(name)?;
         if self.subvolumes {
-            sys::subvolume_limit(layer.as_fd(), disk_bytes).step(|| "limit the writable layer".to_owned())?;
+            self.limit(&layer, disk_bytes)?;
         }
         let make = |folder: &str, mode| match mkdirat(&layer, folder, Mode::from_raw_mode(mode)) {
             Err(Errno::EXIST) => Ok(()),

@@ -198,8 +198,7 @@ impl Layers {
     }
 
     fn layer_limit(&self, sandbox: SandboxId, bytes: u64) -> Result<(), StepError> {
-        let layer = self.open_layer(&sandbox.to_string())?;
-        sys::subvolume_limit(layer.as_fd(), bytes).step(|| "limit the writable layer".to_owned())
+        self.limit(&self.open_layer(&sandbox.to_string())?, bytes)
     }
 
     /// Adds what is counted to what a sandbox uses.

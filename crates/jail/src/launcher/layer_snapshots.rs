@@ -98,8 +98,7 @@ impl Layers {
             }
             self.layer_remove(&made)?;
             sys::subvolume_snapshot(snapshot, folder, &made, false, quota).step(step)?;
-            sys::subvolume_limit(self.open_layer(&made)?.as_fd(), disk_bytes)
-                .step(|| "limit the writable layer".to_owned())?;
+            self.limit(&self.open_layer(&made)?, disk_bytes)?;
         } else {
             self.layer_remove(&made)?;
             self.copy(&self.snapshots, snapshot, &self.sandboxes, &made).step(step)?;

@@ -36,6 +36,14 @@ use crate::{
     plan::Instance,
 };
 
+/// Whether this host can give sandboxes a network: whether its kernel takes the rules for it. Needs root.
+///
+/// # Errors
+/// What is missing, in words.
+pub fn network_check(instance: Instance, network: &NetworkConfig) -> Result<(), String> {
+    network::check(instance, network)
+}
+
 /// What the launcher is told once, before it is cut off from the server's memory.
 #[derive(Clone, Debug)]
 pub struct LauncherConfig {

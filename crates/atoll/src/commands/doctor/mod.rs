@@ -4,7 +4,11 @@ mod pool;
 
 use std::{fs, path::Path, process::ExitCode};
 
-use jail::host::{CgroupVersion, HostFacts};
+use jail::{
+    host::{CgroupVersion, HostFacts},
+    launcher::{NetworkConfig, network_check},
+    plan::Instance,
+};
 use protocol::HostPath;
 use storage::{
     layout::DataDir,
@@ -216,11 +220,18 @@ fn landlock() -> Finding {
 }
 
 fn network() -> Finding {
-    if program_exists("nft") {
-        Finding::good("network", "nftables: sandboxes can have a network (nat)")
-    } else {
+    if !program_exists("nft") {
         let detail = "nft is not installed: sandboxes have no network";
-        Finding::grade("network", Grade::Limited, detail, "apt-get install nftables")
+        return Finding::grade("network", Grade::Limited, detail, "apt-get install nftables");
+    }
+    let usual = NetworkConfig { nameservers: Vec::new(), allowed: Vec::new() };
+    match Instance::new(0).map_or(Ok(()), |instance| network_check(instance, &usual)) {
+        Ok(()) => Finding::good("network", "nftables: sandboxes can have a network (nat)"),
+        Err(problem) => {
+            let detail = format!("the kernel does not take the rules, sandboxes have no network: {problem}");
+            let hint = "load the modules nf_tables, nft_masq, nft_ct, nft_connlimit and nft_reject";
+            Finding::grade("network", Grade::Limited, detail, hint)
+        }
     }
 }
 

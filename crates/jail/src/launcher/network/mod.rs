@@ -8,6 +8,7 @@ mod connections;
 mod routes;
 mod rules;
 
+pub(super) use self::rules::check;
 use rustix::io::Errno;
 
 use self::{connections::Connections, routes::Routes};

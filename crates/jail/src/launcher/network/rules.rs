@@ -4,7 +4,7 @@
 
 use std::{
     io::Write,
-    process::{Command, Stdio},
+    process::{Command, Output, Stdio},
 };
 
 use rustix::io::Errno;
@@ -95,23 +95,43 @@ table inet {name} {{
     )
 }
 
+/// Whether the kernel would take the rules, without loading any (`nft --check`). A module of it may be missing.
+///
+/// # Errors
+/// What nft(8) says, its first line.
+pub(in crate::launcher) fn check(instance: Instance, network: &NetworkConfig) -> Result<(), String> {
+    let checked = nft(&["--check", "-f", "-"], &table(instance, network, &[]), Stdio::piped());
+    let output = checked.map_err(|error| format!("nft: {error}"))?;
+    if output.status.success() {
+        return Ok(());
+    }
+    let said = String::from_utf8_lossy(&output.stderr);
+    Err(format!("nft: {}", said.lines().next().unwrap_or("it failed without a word")))
+}
+
 /// Loads rules, all or none.
 fn table_load(rules: &str) -> Result<(), StepError> {
     let load = || -> std::io::Result<()> {
-        let mut nft = Command::new("nft")
-            .args(["-f", "-"])
-            .env_clear()
-            .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
-            .stdin(Stdio::piped())
-            // Nobody reads it; but there is no `/dev/null` in the launcher any more when this runs again.
-            .stdout(Stdio::piped())
-            .spawn()?;
-        if let Some(mut input) = nft.stdin.take() {
-            input.write_all(rules.as_bytes())?;
-        }
-        if nft.wait()?.success() { Ok(()) } else { Err(std::io::Error::from(Errno::INVAL)) }
+        let loaded = nft(&["-f", "-"], rules, Stdio::inherit())?;
+        if loaded.status.success() { Ok(()) } else { Err(std::io::Error::from(Errno::INVAL)) }
     };
     load().step(|| "load the nftables table with nft".to_owned())
+}
+
+fn nft(words: &[&str], rules: &str, stderr: Stdio) -> std::io::Result<Output> {
+    let mut nft = Command::new("nft")
+        .args(words)
+        .env_clear()
+        .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
+        .stdin(Stdio::piped())
+        // Nobody reads it; but there is no `/dev/null` in the launcher any more when this runs again.
+        .stdout(Stdio::piped())
+        .stderr(stderr)
+        .spawn()?;
+    if let Some(mut input) = nft.stdin.take() {
+        input.write_all(rules.as_bytes())?;
+    }
+    nft.wait_with_output()
 }
 
 #[cfg(test)]

@@ -161,12 +161,16 @@ fn the_trail_tells_what_happened_to_whom_and_who_did_it() {
     let client = server.with_key(&key);
     let id = client.create(&json!({"runtime": "bash", "code": "exit 3"}));
     let _ = client.run(&id);
+    let _ = admin.run(&id);
     let kinds = |events: &Value| -> Vec<String> {
         events.as_array().unwrap().iter().map(|event| event["kind"].as_str().unwrap().to_owned()).collect()
     };
     let own = client.get(&format!("/admin/api/events?sandbox={id}")).ok();
-    assert_eq!(kinds(&own), ["sandbox.ended", "sandbox.launched", "sandbox.created"]);
-    assert_eq!((own[0]["detail"]["code"].as_i64(), own[2]["actor"].as_str()), (Some(3), Some("key:1")));
+    let run = ["sandbox.ended", "sandbox.launched"];
+    assert_eq!(kinds(&own), [&run[..], &run, &["sandbox.created"]].concat());
+    let actor = |event: usize| own[event]["actor"].as_str().unwrap_or_default();
+    assert_eq!((own[0]["detail"]["code"].as_i64(), actor(4)), (Some(3), "key:1"));
+    assert_eq!((actor(1), actor(3)), ("key:2", "key:1"), "whoever asked for the run: {own}");
     client.remove(&id);
     let all = admin.get("/admin/api/events?limit=2").ok();
     assert_eq!(kinds(&all)[0], "sandbox.deleted");

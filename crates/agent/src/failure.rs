@@ -5,16 +5,24 @@ use std::{fmt, io};
 use protocol::agent::{Event, Failure, FailureKind};
 use rustix::io::Errno;
 
+/// How much of a text is told: an escaped path fits, and all of it fits into what the server takes of an agent.
+const MESSAGE_BYTES_MAX: usize = 20 << 10;
+
 /// A failure of `what` (`open /sandbox/x`) for the reason of `error`.
 pub(crate) fn failure_os(what: impl fmt::Display, error: &io::Error) -> Failure {
     let kind =
         error.raw_os_error().map_or(FailureKind::Other, |errno| kind_of(Errno::from_raw_os_error(errno)));
-    Failure { kind, message: format!("{what}: {}", errno_text(error)) }
+    failure(kind, format!("{what}: {}", errno_text(error)))
 }
 
 /// A failure that no system call reported.
 pub(crate) fn failure(kind: FailureKind, message: impl Into<String>) -> Failure {
-    Failure { kind, message: message.into() }
+    let mut message = message.into();
+    if message.len() > MESSAGE_BYTES_MAX {
+        message.truncate(message.floor_char_boundary(MESSAGE_BYTES_MAX));
+        message.push('…');
+    }
+    Failure { kind, message }
 }
 
 /// The answer to a request whose result carries nothing but success.
@@ -60,6 +68,16 @@ mod tests {
         let failure = failure_os("open /x", &Errno::NOENT.into());
         assert_eq!(failure.kind, FailureKind::NotFound);
         assert_eq!(failure.message, "open /x: No such file or directory");
+    }
+
+    #[test]
+    fn a_long_text_fits_into_what_the_server_takes() {
+        let event = Event::Failed(failure(FailureKind::NotFound, "é".repeat(1 << 20)));
+        let frame = protocol::frame::encode_message(&event).unwrap();
+        assert!(frame.len() <= protocol::frame::ANSWER_BYTES_MAX, "{}", frame.len());
+        let Event::Failed(told) = event else { unreachable!() };
+        assert!(told.message.starts_with("éé") && told.message.ends_with("é…"));
+        assert_eq!(failure(FailureKind::Other, "short").message, "short");
     }
 
     #[test]

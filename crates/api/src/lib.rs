@@ -34,6 +34,7 @@ use utoipa_axum::router::OpenApiRouter;
 
 use crate::{auth::Gate, budget::Budget, openapi::ServedDocument, state::ApiState};
 pub use crate::{
+    origin::is_host_name,
     server::{ServeError, serve},
     settings::{ApiSettings, VmsSettings},
 };

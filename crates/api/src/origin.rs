@@ -85,6 +85,20 @@ fn is_ours(host: &Authority, hosts_allowed: &[String]) -> bool {
             .any(|allowed| allowed.eq_ignore_ascii_case(name) || allowed.eq_ignore_ascii_case(host.as_str()))
 }
 
+/// Whether a `Host` header can have this text: a name or an address (an IPv6 one in brackets), alone or with a port.
+#[must_use]
+pub fn is_host_name(text: &str) -> bool {
+    let Ok(authority) = Authority::try_from(text) else { return false };
+    let name = authority.host();
+    let is_address = || {
+        let bare = name.strip_prefix('[').and_then(|name| name.strip_suffix(']'));
+        bare.is_some_and(|bare| bare.parse::<Ipv6Addr>().is_ok())
+    };
+    let is_name = !name.is_empty()
+        && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_'));
+    (is_name || is_address()) && (authority.port_u16().is_some() || name == text)
+}
+
 /// Whether an `Origin` (RFC 6454, section 7) is the page that this server itself serves: same name, same
 /// port. `null`, the origin of files and sandboxed frames, never is.
 fn is_same_origin(origin: &str, host: &Authority) -> bool {
@@ -152,6 +166,39 @@ mod tests {
         assert_eq!(status("POST", &[("host", "atoll.example.org:8080")], &["Atoll.example.org"]), None);
         assert_eq!(status("POST", &[("host", "10.0.0.5:8080")], &["10.0.0.5:8080"]), None);
         assert!(status("POST", &[("host", "10.0.0.5:8081")], &["10.0.0.5:8080"]).is_some());
+    }
+
+    #[test]
+    fn what_a_host_header_may_have() {
+        for text in [
+            "atoll.example.org",
+            "atoll:8080",
+            "a_b-c",
+            "10.0.0.5",
+            "10.0.0.5:80",
+            "[fd00::5]",
+            "[fd00::5]:80",
+        ] {
+            assert!(is_host_name(text), "{text}");
+        }
+        for text in [
+            "",
+            "a b",
+            "a,b",
+            " a",
+            "https://atoll.example.org",
+            "a/b",
+            "a:port",
+            "a:",
+            ":80",
+            "a:65536",
+            "me@a",
+            "fd00::5",
+            "[a]",
+            "*.example.org",
+        ] {
+            assert!(!is_host_name(text), "{text}");
+        }
     }
 
     #[test]

@@ -118,9 +118,13 @@ impl IntoResponse for Rejection {
     }
 }
 
-/// Answers a path that no route has.
+/// Answers a path that no route has. `CONNECT` has none: it names a host and a port (RFC 9110, section 9.3.6).
 pub(crate) async fn route_unknown(request: Request) -> Rejection {
-    Rejection::RouteUnknown(request.uri().path().to_owned())
+    let target = match request.uri().path() {
+        "" => request.uri().to_string(),
+        path => path.to_owned(),
+    };
+    Rejection::RouteUnknown(target)
 }
 
 /// Answers a method that a route does not have. The router adds the `Allow` header.

@@ -54,6 +54,14 @@ async fn an_unknown_route_is_404_in_json() {
 }
 
 #[tokio::test]
+async fn a_tunnel_is_refused_by_what_it_would_lead_to() {
+    let tunnel = Request::builder().method("CONNECT").uri("localhost:80").header("host", "localhost:80");
+    let (head, body) = answer(tunnel.body(Body::empty()).unwrap()).await;
+    assert_eq!(head.status(), StatusCode::NOT_FOUND);
+    assert_eq!(body, json!({"error": "there is no localhost:80; see /openapi.json"}));
+}
+
+#[tokio::test]
 async fn a_wrong_method_is_405_with_the_right_ones() {
     let (head, body) = answer(request("DELETE", "/read").body(Body::empty()).unwrap()).await;
     assert_eq!(head.status(), StatusCode::METHOD_NOT_ALLOWED);

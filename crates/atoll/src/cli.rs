@@ -350,7 +350,14 @@ fn server_address(text: &str) -> Result<String, String> {
     let is_address = parsed.as_ref().and_then(|uri| uri.authority()).is_some_and(|place| {
         !place.host().is_empty() && (place.port_u16().is_some() || place.as_str() == place.host())
     });
-    if is_address { Ok(address) } else { Err(format!("this is no address; {known}")) }
+    let is_all = parsed.and_then(|uri| uri.into_parts().path_and_query).is_none_or(|rest| rest == "/");
+    match (is_address, is_all) {
+        (true, true) => Ok(address),
+        (true, false) => {
+            Err(format!("an address has no path, as a server's own paths begin with /; {known}"))
+        }
+        (false, _) => Err(format!("this is no address; {known}")),
+    }
 }
 
 fn sandbox_id(text: &str) -> Result<SandboxId, String> {
@@ -400,6 +407,9 @@ mod tests {
         }
         for text in ["", "http://", "https://h", "h h", "h:port", ":1"] {
             assert!(server_address(text).is_err(), "{text}");
+        }
+        for text in ["http://h/x", "h:1/x/", "h:1?x", "h:1/?x"] {
+            assert!(server_address(text).unwrap_err().contains("no path"), "{text}");
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr},
+    ops::RangeInclusive,
     path::PathBuf,
     time::Duration,
 };
@@ -9,10 +10,12 @@ use std::{
 use api::{ApiSettings, VmsSettings};
 use clap::{Args, builder::FalseyValueParser};
 use engine::Settings;
+use protocol::HostPath;
 use serde::Deserialize;
+use storage::pool::POOL_BYTES_MIN;
 
 use crate::{
-    cli::{bytes, duration},
+    allowed,
     failure::{During, Failure, Outcome},
 };
 
@@ -124,6 +127,13 @@ pub(crate) fn server_uid(user_id: Option<u32>) -> Outcome<u32> {
         .hint("give the id of a user that nothing else runs as, or leave it out"))
 }
 
+/// Request bodies, one or all together: what a host has memory for.
+const BODY_RANGE: RangeInclusive<u64> = 1 << 10..=1 << 40;
+/// Each of a run's two output streams, which the server and the sandbox's agent hold in memory.
+const OUTPUT_RANGE: RangeInclusive<u64> = 1 << 10..=1 << 30;
+const TIMEOUT_MIN: Duration = Duration::from_millis(1);
+const LEASE_MIN: Duration = Duration::from_secs(1);
+
 /// Names of the `host` image for the vms dialect: its own, and the one in that dialect's document.
 const BASE_VMS: [&str; 2] = ["host", "dev-1"];
 
@@ -188,13 +198,13 @@ impl ServeOptions {
         let mut settings = Settings::default();
         let set_size = |value: &mut u64, text: &Option<String>, name| -> Outcome<()> {
             if let Some(text) = text {
-                *value = size(name, text)?;
+                *value = allowed::size(name, text, ..)?;
             }
             Ok(())
         };
-        let set_time = |value: &mut Duration, text: &Option<String>, name| -> Outcome<()> {
+        let set_time = |value: &mut Duration, text: &Option<String>, name, least| -> Outcome<()> {
             if let Some(text) = text {
-                *value = duration(text).map_err(|why| Failure::new(format!("{name}: {why}")))?;
+                *value = allowed::time(name, text, least)?;
             }
             Ok(())
         };
@@ -202,15 +212,19 @@ impl ServeOptions {
         set_size(&mut default.memory_bytes, &self.memory_default, "memory_default")?;
         set_size(&mut max.memory_bytes, &self.memory_max, "memory_max")?;
         set_size(&mut default.disk_bytes, &self.disk_default, "disk_default")?;
-        set_size(&mut settings.output_bytes_max, &self.output_max, "output_max")?;
-        set_time(&mut settings.timeout_max, &self.timeout_max, "timeout_max")?;
-        set_time(&mut settings.lease_oneshot, &self.lease_oneshot, "lease_oneshot")?;
-        set_time(&mut settings.lease_persistent, &self.lease_persistent, "lease_persistent")?;
+        if let Some(text) = &self.output_max {
+            settings.output_bytes_max = allowed::size("output_max", text, OUTPUT_RANGE)?;
+        }
+        set_time(&mut settings.timeout_max, &self.timeout_max, "timeout_max", TIMEOUT_MIN)?;
+        set_time(&mut settings.lease_oneshot, &self.lease_oneshot, "lease_oneshot", LEASE_MIN)?;
+        set_time(&mut settings.lease_persistent, &self.lease_persistent, "lease_persistent", LEASE_MIN)?;
         settings.limits_default.pids = self.pids_default.unwrap_or(settings.limits_default.pids);
         settings.limits_default.cpu_millis = self.cpu_default.unwrap_or(settings.limits_default.cpu_millis);
         settings.snapshot_disk_factor = self.snapshot_disk_factor.unwrap_or(settings.snapshot_disk_factor);
-        settings.sandboxes_max = self.sandboxes_max.unwrap_or(settings.sandboxes_max);
-        settings.running_max = self.running_max.unwrap_or(settings.running_max);
+        settings.sandboxes_max =
+            allowed::count("sandboxes_max", self.sandboxes_max.unwrap_or(settings.sandboxes_max))?;
+        settings.running_max =
+            allowed::count("running_max", self.running_max.unwrap_or(settings.running_max))?;
         settings.check().during("use these options for sandboxes that ask for nothing")?;
         Ok(settings)
     }
@@ -219,7 +233,7 @@ impl ServeOptions {
     pub(crate) fn api_settings(&self, hosts_allowed: Vec<String>) -> Outcome<ApiSettings> {
         let default = ApiSettings::default();
         let bytes = |name, text: &Option<String>| -> Outcome<Option<usize>> {
-            let bytes = text.as_deref().map(|text| size(name, text)).transpose()?;
+            let bytes = text.as_deref().map(|text| allowed::size(name, text, BODY_RANGE)).transpose()?;
             Ok(bytes.map(|bytes| usize::try_from(bytes).unwrap_or(usize::MAX)))
         };
         let body_bytes_max = bytes("body_max", &self.body_max)?.unwrap_or(default.body_bytes_max);
@@ -229,10 +243,10 @@ impl ServeOptions {
             return Err(Failure::new("body_memory: less than one body of body_max needs")
                 .hint("raise --body-memory, or lower --body-max"));
         }
-        let connections_per_address = self.connections_per_address.unwrap_or(default.connections_per_address);
-        if connections_per_address == 0 {
-            return Err(Failure::new("connections_per_address: must be at least 1"));
-        }
+        let connections_per_address = allowed::count(
+            "connections_per_address",
+            self.connections_per_address.unwrap_or(default.connections_per_address),
+        )?;
         Ok(ApiSettings {
             body_bytes_max,
             body_memory_bytes,
@@ -251,22 +265,37 @@ impl ServeOptions {
                 "write `host` or `dev-1`, which both mean the image made from this host, or leave it out",
             ));
         }
-        Ok(VmsSettings { base_vm, user: self.vm_user.clone() })
+        let user = self.vm_user.as_deref().map(allowed::user).transpose()?;
+        Ok(VmsSettings { base_vm, user })
+    }
+
+    /// The folder of the toolchains, if it is another one than usual.
+    pub(crate) fn toolchains(&self) -> Outcome<Option<HostPath>> {
+        self.toolchains.as_deref().map(|folder| allowed::folder("toolchains", folder)).transpose()
+    }
+
+    /// Name servers that sandboxes reach.
+    pub(crate) fn nameservers(&self) -> Outcome<Vec<IpAddr>> {
+        self.dns.iter().map(|&address| allowed::nameserver(address)).collect()
+    }
+
+    /// Names that clients call the server by.
+    pub(crate) fn names(&self) -> Outcome<Vec<String>> {
+        self.hosts_allowed.iter().map(|name| allowed::host(name)).collect()
     }
 
     /// The size of a new storage file.
     pub(crate) fn storage_bytes(&self) -> Outcome<Option<u64>> {
-        self.storage_size.as_deref().map(|text| size("storage_size", text)).transpose()
+        self.storage_size
+            .as_deref()
+            .map(|text| allowed::size("storage_size", text, POOL_BYTES_MIN..))
+            .transpose()
     }
-}
-
-fn size(name: &str, text: &str) -> Outcome<u64> {
-    bytes(text).map_err(|why| Failure::new(format!("{name}: {why}")))
 }
 
 /// `10.0.0.0/8`, or a single address.
 pub(crate) fn network(text: &str) -> Outcome<(Ipv4Addr, u8)> {
-    let bad = || Failure::new(format!("{text:?} is no network; write 10.0.0.0/8 or 10.1.2.3"));
+    let bad = || Failure::new(format!("network_allow: {text:?} is no network; write 10.0.0.0/8 or 10.1.2.3"));
     let (address, length) = text.split_once('/').unwrap_or((text, "32"));
     let (address, length): (Ipv4Addr, u8) =
         (address.parse().map_err(|_| bad())?, length.parse().map_err(|_| bad())?);
@@ -302,6 +331,68 @@ mod tests {
         assert_eq!(settings("1M", None).unwrap().body_memory_bytes, 512 << 20);
         assert_eq!(settings("1M", Some("1M")).unwrap().body_memory_bytes, 1 << 20);
         assert!(settings("2M", Some("1M")).is_err());
+    }
+
+    #[test]
+    fn values_that_make_no_sense_are_refused_with_what_is_allowed() {
+        let refusal = |line: &str| {
+            let options: ServeOptions = toml::from_str(line).unwrap();
+            let checked = options.settings().and_then(|_| options.names()).and_then(|names| {
+                options.api_settings(names)?;
+                options.toolchains()?;
+                options.nameservers()?;
+                options.storage_bytes()
+            });
+            checked.err().map(|failure| failure.to_string())
+        };
+        for (line, value, allowed) in [
+            ("hosts_allowed = ['a b']", "\"a b\"", "atoll.example.org"),
+            ("hosts_allowed = ['https://a.example']", "\"https://a.example\"", "atoll.example.org"),
+            ("hosts_allowed = ['a.example', '']", "\"\"", "atoll.example.org"),
+            ("vm_user = ''", "\"\"", "a name or a number"),
+            ("vm_user = 'a:b'", "\"a:b\"", "a name or a number"),
+            ("vm_user = '70000'", "\"70000\"", "65535"),
+            ("toolchains = 'rel'", "\"rel\"", "absolute"),
+            ("toolchains = ''", "\"\"", "absolute"),
+            ("body_max = '0'", "\"0\"", "between 1K and 1T"),
+            ("body_max = '99T'", "\"99T\"", "between 1K and 1T"),
+            ("body_memory = '99T'", "\"99T\"", "between 1K and 1T"),
+            ("output_max = '0'", "\"0\"", "between 1K and 1G"),
+            ("output_max = '99T'", "\"99T\"", "between 1K and 1G"),
+            ("memory_max = '1 kilo'", "\"1 kilo\"", "64M"),
+            ("timeout_max = '0'", "\"0\"", "at least 1ms"),
+            ("lease_oneshot = '0s'", "\"0s\"", "at least 1s"),
+            ("lease_persistent = '999ms'", "\"999ms\"", "at least 1s"),
+            ("storage_size = '0'", "\"0\"", "at least 1G"),
+            ("storage_size = '1023M'", "\"1023M\"", "at least 1G"),
+            ("dns = ['9.9.9.9', '::1']", "::1", "IPv4"),
+            ("dns = ['127.0.0.53']", "127.0.0.53", "IPv4"),
+            ("dns = ['0.0.0.0']", "0.0.0.0", "IPv4"),
+            ("running_max = 0", "0", "at least 1"),
+            ("sandboxes_max = 0", "0", "at least 1"),
+            ("connections_per_address = 0", "0", "at least 1"),
+        ] {
+            let text = refusal(line).unwrap_or_else(|| panic!("{line} is accepted"));
+            let (option, _) = line.split_once(' ').unwrap();
+            assert!(
+                text.contains(option) && text.contains(value) && text.contains(allowed),
+                "{line}: {text}"
+            );
+        }
+        for line in [
+            "hosts_allowed = ['atoll.example.org', '10.0.0.5:8080', '[fd00::5]']",
+            "vm_user = '65535'",
+            "vm_user = 'daemon'",
+            "toolchains = '/srv/toolchains'",
+            "body_max = '1K'",
+            "output_max = '1G'",
+            "timeout_max = '1ms'",
+            "lease_oneshot = '1'",
+            "storage_size = '1G'",
+            "dns = ['9.9.9.9']",
+        ] {
+            assert_eq!(refusal(line), None, "{line}");
+        }
     }
 
     #[test]

@@ -6,6 +6,7 @@
 #![deny(clippy::print_stdout, clippy::print_stderr, reason = "they panic where `terminal` has an error")]
 
 mod aliases;
+mod allowed;
 mod cli;
 mod commands;
 mod config;

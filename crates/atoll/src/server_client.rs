@@ -20,6 +20,10 @@ const ANSWER_BYTES_MAX: u64 = 256 << 20;
 /// Sends a request and returns the JSON of the answer; `Null` for one without a body.
 pub(crate) fn request(method: &str, server: &ServerAccess, path: &str) -> Outcome<Value> {
     let ServerAccess { url: server, key } = server;
+    let key = key.as_deref().filter(|key| !key.is_empty());
+    if let Some(key) = key {
+        key_check(key)?;
+    }
     let url = format!("{server}{path}");
     let agent = ureq::Agent::config_builder()
         .http_status_as_error(false)
@@ -53,6 +57,15 @@ pub(crate) fn request(method: &str, server: &ServerAccess, path: &str) -> Outcom
     }
 }
 
+/// Whether it can be a key. It is not told: others may read what is written here.
+fn key_check(key: &str) -> Outcome<()> {
+    if key.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_') {
+        return Ok(());
+    }
+    Err(Failure::new("the key has characters that no key has: letters, digits and _ are all there are")
+        .hint("look at --key, or ATOLL_KEY: a line break, a blank or quotes may have come along"))
+}
+
 fn refused(status: StatusCode, said: &str, key_given: bool) -> Failure {
     let failure = Failure::new(format!("{said} (the server answered {status})"));
     match status {
@@ -63,5 +76,19 @@ fn refused(status: StatusCode, said: &str, key_given: bool) -> Failure {
             failure.hint("`atoll ps` lists what there is; an ended sandbox goes when its lease is over")
         }
         _ => failure,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_no_key_is_told_without_the_key() {
+        assert!(key_check("ws_0123456789abcdef").is_ok());
+        for key in ["ws_secret\n", "ws_sec ret", "\"ws_secret\"", "ws_secret\u{e9}", "ws_secret\0"] {
+            let text = key_check(key).unwrap_err().to_string();
+            assert!(text.contains("ATOLL_KEY") && !text.contains("sec"), "{key:?}: {text}");
+        }
     }
 }

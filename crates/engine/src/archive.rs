@@ -14,8 +14,8 @@ use tokio::io::AsyncBufRead;
 pub const IMPORT_MEMORY_BYTES: usize = 9 << 20;
 /// How long one may take, either way, however fast it moves.
 pub(crate) const ARCHIVE_TIME_MAX: Duration = Duration::from_hours(1);
-/// How much larger than the disk it comes from or goes to a tar stream may be. It has holes as zeros, and a small
-/// file is larger in it than on the disk.
+/// How much larger than the disk it comes from or goes to a tar stream may be. It has small holes as zeros, and a
+/// small file is larger in it than on the disk.
 const DISKS: u64 = 4;
 
 /// What the tar stream of a sandbox with this disk limit may have, so that what goes out can come in again.

@@ -130,7 +130,8 @@ impl Engine {
     /// [`ErrorKind::TimedOut`] when a persistent program's sandbox does not answer before it is up. A program that
     /// fails, or is ended at a limit, is a result and no error.
     pub async fn program_run(&self, caller: &Caller, id: SandboxId) -> Result<ProgramResult> {
-        self.handle(caller, id)?.ask(id, |reply| Command::Run { reply }).await?
+        let by = caller.owner.clone();
+        self.handle(caller, id)?.ask(id, |reply| Command::Run { by, reply }).await?
     }
 
     /// Runs a program in a fresh sandbox of which nothing is kept. Ends when the caller goes away, that is,
@@ -182,7 +183,7 @@ impl Engine {
 
     async fn job_run_once(&self, mut record: SandboxRecord, job: Job) -> Result<ProgramResult> {
         record.ephemeral = true;
-        let id = record.id;
+        let (id, by) = (record.id, record.owner.clone());
         let batch =
             Batch::new().sandbox_insert(record.clone(), None).counter_add(Counter::SandboxesCreated, 1);
         let handle =
@@ -190,7 +191,7 @@ impl Engine {
         // Side by side: what a crash leaves over is found with the record or, by its files, without it.
         let (stored, result) = tokio::join!(
             self.inner.store.apply(batch),
-            handle.ask(id, |reply: oneshot::Sender<_>| Command::Run { reply }),
+            handle.ask(id, |reply: oneshot::Sender<_>| Command::Run { by, reply }),
         );
         stored.map_err(Error::internal)?;
         result?

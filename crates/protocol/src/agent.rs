@@ -64,15 +64,16 @@ pub enum Request {
     /// whole archive: its end marker is missing.
     ///
     /// Names are relative. Files, folders, symbolic and hard links and pipes are in it with modes, numeric
-    /// owners, times, and the extended attributes that programs set; holes are zeros. Sockets, devices,
-    /// whatever is mounted below and what a [`Request::TreeWrite`] has not finished are left out. What changes meanwhile is as long as it was when it was
-    /// opened; what vanishes is left out.
+    /// owners, times, and the extended attributes that programs set. A file with holes
+    /// of a MiB or more is in GNU's sparse format 1.0, its data alone; smaller holes are zeros. Sockets, devices,
+    /// whatever is mounted below and what a [`Request::TreeWrite`] has not finished are left out. What changes
+    /// meanwhile is as long as it was when it was opened; what vanishes is left out.
     TreeRead {
         /// Which folder.
         path: GuestPath,
     },
-    /// Unpacks a tree into a folder, made as needed. An uncompressed tar stream (ustar, pax, GNU) follows as
-    /// input frames until [`crate::frame::Kind::InputEnd`]; then [`Event::Done`] or [`Event::Failed`]
+    /// Unpacks a tree into a folder, made as needed. An uncompressed tar stream (ustar, pax, GNU; of the
+    /// formats for sparse files 1.0) follows as input frames until [`crate::frame::Kind::InputEnd`]; then [`Event::Done`] or [`Event::Failed`]
     /// (final), the latter perhaps before the end of the input, which is skipped then.
     ///
     /// An archive is refused as a whole, and nothing has changed then, when it is incomplete or damaged, has

@@ -5,7 +5,8 @@
 //! ```
 //!
 //! [`Kind::Message`] carries one value in postcard encoding; the other kinds carry raw bytes. Both sides
-//! refuse a frame over [`PAYLOAD_BYTES_MAX`] before they allocate for it.
+//! refuse a frame over [`PAYLOAD_BYTES_MAX`], the server one over [`ANSWER_BYTES_MAX`], before they allocate for
+//! it.
 
 use serde::{Serialize, de::DeserializeOwned};
 
@@ -15,6 +16,9 @@ pub const HEADER_BYTES: usize = 5;
 pub const PAYLOAD_BYTES_MAX: usize = 4 << 20;
 /// How large a piece of a stream the sides send: large enough to be cheap, small enough to interleave.
 pub const STREAM_BYTES: usize = 64 << 10;
+/// The largest payload that an agent sends: a piece of a stream. Its events are smaller. The server refuses more,
+/// as it has many connections, and an agent that was taken over may leave a frame unfinished on each.
+pub const ANSWER_BYTES_MAX: usize = STREAM_BYTES;
 
 /// What a payload is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,8 +55,13 @@ impl TryFrom<u8> for Kind {
 #[derive(Debug, thiserror::Error)]
 pub enum FrameError {
     /// The length field is over the maximum.
-    #[error("a frame of {0} bytes is over the maximum of {PAYLOAD_BYTES_MAX}")]
-    TooLarge(usize),
+    #[error("a frame of {bytes} bytes is over the maximum of {bytes_max}")]
+    TooLarge {
+        /// What it says.
+        bytes: usize,
+        /// What it may.
+        bytes_max: usize,
+    },
     /// The kind byte is none of [`Kind`].
     #[error("unknown frame kind {0}")]
     UnknownKind(u8),
@@ -78,10 +87,18 @@ impl Header {
     pub fn decode(bytes: [u8; HEADER_BYTES]) -> Result<Self, FrameError> {
         let [a, b, c, d, kind] = bytes;
         let payload_bytes = u32::from_le_bytes([a, b, c, d]) as usize;
-        if payload_bytes > PAYLOAD_BYTES_MAX {
-            return Err(FrameError::TooLarge(payload_bytes));
+        Self { kind: Kind::try_from(kind)?, payload_bytes }.within(PAYLOAD_BYTES_MAX)
+    }
+
+    /// The same, if the payload is no larger than this.
+    ///
+    /// # Errors
+    /// [`FrameError::TooLarge`].
+    pub fn within(self, bytes_max: usize) -> Result<Self, FrameError> {
+        match self.payload_bytes {
+            bytes if bytes > bytes_max => Err(FrameError::TooLarge { bytes, bytes_max }),
+            _ => Ok(self),
         }
-        Ok(Self { kind: Kind::try_from(kind)?, payload_bytes })
     }
 
     /// Writes a header.
@@ -89,13 +106,10 @@ impl Header {
     /// # Errors
     /// [`FrameError::TooLarge`].
     pub fn encode(self) -> Result<[u8; HEADER_BYTES], FrameError> {
-        if self.payload_bytes > PAYLOAD_BYTES_MAX {
-            return Err(FrameError::TooLarge(self.payload_bytes));
-        }
-        let [a, b, c, d] = u32::try_from(self.payload_bytes)
-            .map_err(|_| FrameError::TooLarge(self.payload_bytes))?
-            .to_le_bytes();
-        Ok([a, b, c, d, self.kind as u8])
+        let Self { kind, payload_bytes: bytes } = self.within(PAYLOAD_BYTES_MAX)?;
+        let too_large = |_| FrameError::TooLarge { bytes, bytes_max: PAYLOAD_BYTES_MAX };
+        let [a, b, c, d] = u32::try_from(bytes).map_err(too_large)?.to_le_bytes();
+        Ok([a, b, c, d, kind as u8])
     }
 }
 
@@ -148,7 +162,7 @@ mod tests {
     fn oversized_and_unknown_frames_are_refused() {
         let too_large = u32::try_from(PAYLOAD_BYTES_MAX + 1).unwrap().to_le_bytes();
         let bytes = [too_large[0], too_large[1], too_large[2], too_large[3], 0];
-        assert!(matches!(Header::decode(bytes), Err(FrameError::TooLarge(_))));
+        assert!(matches!(Header::decode(bytes), Err(FrameError::TooLarge { .. })));
         assert!(matches!(Header::decode([0, 0, 0, 0, 9]), Err(FrameError::UnknownKind(9))));
         assert!(encode(Kind::Output, &vec![0; PAYLOAD_BYTES_MAX + 1]).is_err());
     }

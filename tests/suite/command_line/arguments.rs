@@ -55,7 +55,16 @@ fn a_server_whose_defaults_no_sandbox_could_have_does_not_start() {
         ("--memory-max", "64M", "memory"),
         ("--pids-default", "1", "pids"),
         ("--timeout-max", "0", "timeout"),
-        ("--running-max", "0", "sandboxes"),
+        ("--running-max", "0", "running_max"),
+        ("--lease-oneshot", "0", "lease_oneshot"),
+        ("--output-max", "99T", "output_max"),
+        ("--body-max", "0", "body_max"),
+        ("--storage-size", "0", "storage_size"),
+        ("--hosts-allowed", "https://atoll.example.org", "hosts_allowed"),
+        ("--vm-user", "", "vm_user"),
+        ("--toolchains", "toolchains", "toolchains"),
+        ("--dns", "::1", "dns"),
+        ("--network-allow", "10.0.0.0/33", "network_allow"),
     ] {
         let folder = Folder::new("defaults");
         let data = folder.0.join("data");

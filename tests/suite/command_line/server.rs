@@ -61,10 +61,9 @@ fn what_is_no_server_is_told() {
         let output = Command::new(atoll()).args(["ps", "--server", wrong]).output().unwrap();
         assert!(!output.status.success() && texts(&output).1.contains("127.0.0.1:8080"), "{output:?}");
     }
-    // It answers, but not at the paths below this one.
     let elsewhere = format!("{address}/elsewhere");
     let output = Command::new(atoll()).args(["ps", "--server", &elsewhere]).output().unwrap();
-    assert!(!output.status.success() && texts(&output).1.contains("hint"), "{output:?}");
+    assert!(!output.status.success() && texts(&output).1.contains("has no path"), "{output:?}");
 }
 
 #[test]

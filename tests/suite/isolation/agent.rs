@@ -17,8 +17,9 @@ use serde_json::{Value, json};
 const MESSAGE: u8 = 0;
 const INPUT: u8 = 1;
 const OUTPUT: u8 = 2;
-/// More than any frame may have.
-const TOO_LONG: u32 = (4 << 20) + 1;
+/// What a frame of an agent may have, and what it may not.
+const LONGEST: u32 = 64 << 10;
+const TOO_LONG: u32 = LONGEST + 1;
 
 fn frame(kind: u8, payload: &[u8]) -> Vec<u8> {
     let length = u32::try_from(payload.len()).unwrap();
@@ -108,7 +109,7 @@ fn an_agent_that_was_taken_over_gets_nowhere_with_the_server() {
         ("closes", Vec::new()),
         ("the longest frame", [&[0xff; 4][..], &[MESSAGE]].concat()),
         ("a byte too long", [&TOO_LONG.to_le_bytes()[..], &[OUTPUT]].concat()),
-        ("breaks off", [&(4_u32 << 20).to_le_bytes()[..], &[OUTPUT], &[b'x'; 1 << 20]].concat()),
+        ("breaks off", [&LONGEST.to_le_bytes()[..], &[OUTPUT], &[b'x'; 1 << 15]].concat()),
         ("half a header", vec![1, 0, 0]),
         ("an unknown kind", frame(9, b"")),
         ("a server's frame", frame(INPUT, b"x")),
@@ -135,7 +136,8 @@ fn an_agent_that_was_taken_over_gets_nowhere_with_the_server() {
     }
     // A hundred times what it was told to send, in the largest frames and in the smallest.
     let before: u64 = memory_kib(&server);
-    for piece in [frame(OUTPUT, &vec![b'o'; 4 << 20]).repeat(25), frame(OUTPUT, b"o").repeat(2 << 20)] {
+    for piece in [frame(OUTPUT, &[b'o'; LONGEST as usize]).repeat(1600), frame(OUTPUT, b"o").repeat(2 << 20)]
+    {
         impostor = impostor.with([started.clone(), piece, ended(ZERO, &[0])].concat());
         let (answer, body) = run(&client, "bad", "true");
         assert_eq!((answer, body["stdout"].as_str().map(str::len)), (200, Some(1 << 20)));

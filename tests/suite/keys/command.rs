@@ -62,6 +62,26 @@ fn keys_are_made_listed_and_revoked_before_the_first_server() {
 }
 
 #[test]
+fn a_key_that_could_not_be_printed_does_not_count() {
+    let data = Fresh::new("unprinted");
+    for (arguments, id) in [(&["create"][..], 1), (&["create", "--admin", "--json"], 2)] {
+        let full = fs::File::options().write(true).open("/dev/full").unwrap();
+        let output = keys_command(&data.0, arguments[0]).args(&arguments[1..]).stdout(full).output().unwrap();
+        let text = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{text}");
+        assert!(text.contains(&format!("key {id} is revoked")), "{text}");
+    }
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let output = keys_command(&data.0, "create").stdout(writer).output().unwrap();
+    assert_eq!(output.status.code(), Some(141), "{output:?}");
+    let list: Value = serde_json::from_str(&stdout(&data.keys(&["list", "--json"]))).unwrap();
+    let list = list.as_array().unwrap();
+    assert_eq!(list.len(), 3);
+    assert!(list.iter().all(|key| key["revoked_at"].is_string()), "{list:?}");
+}
+
+#[test]
 fn the_commands_for_a_server_take_a_key() {
     let server = Server::start();
     let key = server.key_create(&[]);
@@ -75,6 +95,8 @@ fn the_commands_for_a_server_take_a_key() {
     assert!(without.contains("401") && without.contains("ATOLL_KEY"), "{without}");
     assert!(stdout(&command(&["ps"]).env("ATOLL_KEY", &key.text).output().unwrap()).contains(&id));
     assert_eq!(stdout(&command(&["rm", &id, "--key", &key.text]).output().unwrap()), format!("{id}\n"));
+    let broken = refused(&command(&["ps"]).env("ATOLL_KEY", format!("{}\n", key.text)).output().unwrap());
+    assert!(broken.contains("characters that no key has") && !broken.contains(&key.text), "{broken}");
     let help = stdout(&command(&["ps", "--help"]).env("ATOLL_KEY", &key.text).output().unwrap());
     assert!(!help.contains(&key.text), "{help}");
 }

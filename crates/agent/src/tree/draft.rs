@@ -302,6 +302,13 @@ impl Unpack for Draft {
         Ok(())
     }
 
+    fn hole(&mut self, bytes: u64) -> Result<(), Failure> {
+        if let Some((writer, _)) = &mut self.file {
+            writer.skip(bytes);
+        }
+        Ok(())
+    }
+
     fn content(&mut self, bytes: &[u8]) -> Result<(), Failure> {
         let Some((file, entry)) = &mut self.file else { return Ok(()) };
         let written = file

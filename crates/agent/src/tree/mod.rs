@@ -17,6 +17,7 @@ mod pax;
 mod read;
 mod remove;
 mod sparse;
+mod sparse_map;
 #[cfg(test)]
 mod tests;
 mod walk;

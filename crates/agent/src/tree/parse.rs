@@ -13,6 +13,7 @@ use super::{
     BLOCK_BYTES, ENTRIES_MAX, EXTRA_BYTES_MAX,
     entry::{Attributes, Entry, Kind, Time},
     name, pax,
+    sparse_map::{MapText, SparseMap, Stretch},
 };
 use crate::failure::failure;
 
@@ -26,6 +27,8 @@ const MODE_BITS: u32 = 0o7777;
 pub(super) trait Unpack {
     /// An entry begins. All content of a file comes before the next.
     fn begin(&mut self, entry: Entry) -> Result<(), Failure>;
+    /// So many bytes of the file that was begun are a hole.
+    fn hole(&mut self, bytes: u64) -> Result<(), Failure>;
     /// The next bytes of the file that was begun.
     fn content(&mut self, bytes: &[u8]) -> Result<(), Failure>;
     /// The content of the file that was begun is complete.
@@ -44,6 +47,8 @@ pub(super) struct Parser {
     name: Vec<u8>,
     /// What headers in front of the next entry say of it.
     extra: Extra,
+    /// What the map of the current file says of what is left of it.
+    sparse: Option<Sparse>,
 }
 
 enum Place {
@@ -51,6 +56,8 @@ enum Place {
     Header,
     /// In the content of a file, or of a header that has some (`into`), or in the padding after it.
     Body { left: u64, padding: u64, into: Option<(EntryType, Vec<u8>)> },
+    /// In the map of a file of this size, which is part of what is left.
+    Map { left: u64, padding: u64, size_bytes: u64, text: MapText },
     /// After the end marker.
     End,
 }
@@ -66,6 +73,51 @@ struct Extra {
     gid: Option<u64>,
     modified: Option<Time>,
     attributes: Attributes,
+    sparse: SparseExtra,
+}
+
+/// What is said of a file with holes, in GNU's format 1.0.
+#[derive(Default)]
+struct SparseExtra {
+    is_any: bool,
+    version: (Option<u64>, Option<u64>),
+    name: Option<Vec<u8>>,
+    size_bytes: Option<u64>,
+}
+
+/// Where the content of a file with holes goes.
+struct Sparse {
+    size_bytes: u64,
+    /// How much of the file has come.
+    offset: u64,
+    stretch: Stretch,
+    following: std::vec::IntoIter<Stretch>,
+}
+
+impl Sparse {
+    fn new(map: SparseMap) -> Self {
+        let stretch = Stretch { offset: 0, length: 0 };
+        Self { size_bytes: map.size_bytes, offset: 0, stretch, following: map.stretches.into_iter() }
+    }
+
+    fn content(&mut self, mut bytes: &[u8], unpack: &mut impl Unpack) -> Result<(), Failure> {
+        while !bytes.is_empty() {
+            if self.stretch.length == 0 {
+                let Some(next) = self.following.next() else { return Ok(()) };
+                self.stretch = next;
+                unpack.hole(next.offset - self.offset)?;
+                self.offset = next.offset;
+            }
+            let length =
+                usize::try_from(self.stretch.length).map_or(bytes.len(), |left| left.min(bytes.len()));
+            let (taken, rest) = bytes.split_at(length);
+            unpack.content(taken)?;
+            self.offset += length as u64;
+            self.stretch.length -= length as u64;
+            bytes = rest;
+        }
+        Ok(())
+    }
 }
 
 impl Parser {
@@ -78,6 +130,7 @@ impl Parser {
             zero_blocks: 0,
             name: Vec::new(),
             extra: Extra::default(),
+            sparse: None,
         }
     }
 
@@ -105,7 +158,10 @@ impl Parser {
                     *left -= length as u64;
                     match into {
                         Some((_, content)) => content.extend_from_slice(taken),
-                        None => unpack.content(taken)?,
+                        None => match &mut self.sparse {
+                            Some(sparse) => sparse.content(taken, unpack)?,
+                            None => unpack.content(taken)?,
+                        },
                     }
                     self.body_advance(unpack)?;
                     rest
@@ -118,6 +174,20 @@ impl Parser {
                         self.place = Place::Header;
                     }
                     &bytes[length..]
+                }
+                Place::Map { left, text, .. } => {
+                    let length = text.missing().min(bytes.len());
+                    let (taken, rest) = bytes.split_at(length);
+                    let is_whole = text.push(taken);
+                    let enough = left.checked_sub(length as u64);
+                    let (Some(is_whole), Some(enough)) = (is_whole, enough) else {
+                        return Err(self.refuse("the map of its holes is damaged"));
+                    };
+                    *left = enough;
+                    if is_whole {
+                        self.map_take(unpack)?;
+                    }
+                    rest
                 }
                 Place::End if bytes.iter().all(|&byte| byte == 0) => &[],
                 Place::End => return Err(self.refuse("something follows its end marker")),
@@ -137,7 +207,7 @@ impl Parser {
                 Err(refusal("it is empty or no tar archive"))
             }
             Place::Header => Err(self.refuse("it ends without its end marker")),
-            Place::Body { .. } => Err(self.refuse("it ends in the middle of this entry")),
+            Place::Body { .. } | Place::Map { .. } => Err(self.refuse("it ends in the middle of this entry")),
         }
     }
 
@@ -191,7 +261,8 @@ impl Parser {
 
     fn entry_begin(&mut self, header: &Header, unpack: &mut impl Unpack) -> Result<(), Failure> {
         let extra = std::mem::take(&mut self.extra);
-        let name = extra.path.unwrap_or_else(|| header.path_bytes().into_owned());
+        let hollow_bytes = self.hollow_bytes(&extra.sparse)?;
+        let name = extra.sparse.name.or(extra.path).unwrap_or_else(|| header.path_bytes().into_owned());
         self.name.clone_from(&name);
         let path = name::normalise(&name).map_err(|why| self.refuse(why))?;
         let damaged = |_| self.refuse("its header is damaged");
@@ -209,7 +280,7 @@ impl Parser {
         let kind = match header.entry_type() {
             // Before POSIX there was no type for folders.
             EntryType::Regular if name.ends_with(b"/") => Kind::Folder,
-            EntryType::Regular => Kind::File { size_bytes },
+            EntryType::Regular => Kind::File { size_bytes: hollow_bytes.unwrap_or(size_bytes) },
             EntryType::Directory => Kind::Folder,
             EntryType::Symlink => {
                 name::symlink_check(&path, &target, &self.folder)
@@ -233,7 +304,7 @@ impl Parser {
         if path.is_empty() && kind != Kind::Folder {
             return Err(self.refuse("it would replace the folder itself"));
         }
-        if size_bytes > 0 && !matches!(kind, Kind::File { .. }) {
+        if (size_bytes > 0 || hollow_bytes.is_some()) && !matches!(kind, Kind::File { .. }) {
             return Err(self.refuse("it has content, and is no file"));
         }
         let owner = |stated: Option<u64>, field: std::io::Result<u64>| match stated {
@@ -255,7 +326,39 @@ impl Parser {
         };
         let is_file = matches!(entry.kind, Kind::File { .. });
         unpack.begin(entry)?;
-        if is_file { self.body_begin(size_bytes, None, unpack) } else { Ok(()) }
+        match hollow_bytes {
+            Some(hollow_bytes) => {
+                let padding = size_bytes.next_multiple_of(BLOCK_BYTES as u64) - size_bytes;
+                let text = MapText::default();
+                self.place = Place::Map { left: size_bytes, padding, size_bytes: hollow_bytes, text };
+                Ok(())
+            }
+            None if is_file => self.body_begin(size_bytes, None, unpack),
+            None => Ok(()),
+        }
+    }
+
+    /// The size that a file with holes has when it is unpacked; `None` of an entry that is none.
+    fn hollow_bytes(&self, sparse: &SparseExtra) -> Result<Option<u64>, Failure> {
+        match (sparse.version, sparse.size_bytes) {
+            _ if !sparse.is_any => Ok(None),
+            ((Some(1), Some(0)), Some(size_bytes)) if sparse.name.is_some() => {
+                let is_possible = i64::try_from(size_bytes).is_ok();
+                if is_possible { Ok(Some(size_bytes)) } else { Err(self.refuse("its size is impossible")) }
+            }
+            _ => Err(self.refuse_sparse()),
+        }
+    }
+
+    /// What is due when a map is whole.
+    fn map_take(&mut self, unpack: &mut impl Unpack) -> Result<(), Failure> {
+        let Place::Map { left, padding, size_bytes, text } = &self.place else { return Ok(()) };
+        let Some(map) = text.map(*size_bytes, *left) else {
+            return Err(self.refuse("the map of its holes is damaged"));
+        };
+        self.sparse = Some(Sparse::new(map));
+        self.place = Place::Body { left: *left, padding: *padding, into: None };
+        self.body_advance(unpack)
     }
 
     fn body_begin(
@@ -277,7 +380,12 @@ impl Parser {
             self.place = Place::Header;
         }
         match into {
-            None => unpack.end(),
+            None => {
+                if let Some(sparse) = self.sparse.take() {
+                    unpack.hole(sparse.size_bytes - sparse.offset)?;
+                }
+                unpack.end()
+            }
             Some((kind, content)) => self.extra_take(kind, &content),
         }
     }
@@ -308,6 +416,7 @@ impl Parser {
     fn records_take(&mut self, content: &[u8]) -> Result<(), Failure> {
         let damaged = |parser: &Self| parser.refuse("the extended header after this entry is damaged");
         for (key, value) in pax::records(content).ok_or_else(|| damaged(self))? {
+            self.extra.sparse.is_any |= key.starts_with(b"GNU.sparse.");
             let number = || pax::number(value).ok_or_else(|| damaged(self));
             match key {
                 b"path" => self.extra.path = Some(value.to_vec()),
@@ -319,6 +428,10 @@ impl Parser {
                     self.extra.modified = Some(pax::time_parse(value).ok_or_else(|| damaged(self))?);
                 }
                 b"SCHILY.realsize" => return Err(self.refuse_sparse()),
+                b"GNU.sparse.major" => self.extra.sparse.version.0 = Some(number()?),
+                b"GNU.sparse.minor" => self.extra.sparse.version.1 = Some(number()?),
+                b"GNU.sparse.name" => self.extra.sparse.name = Some(value.to_vec()),
+                b"GNU.sparse.realsize" => self.extra.sparse.size_bytes = Some(number()?),
                 key if key.starts_with(b"GNU.sparse.") => return Err(self.refuse_sparse()),
                 key => {
                     if let Some(name) = pax::attribute_name(key) {
@@ -339,7 +452,10 @@ impl Parser {
     }
 
     fn refuse_sparse(&self) -> Failure {
-        self.refuse("this entry or the next has a sparse format; make the archive without it, holes survive")
+        self.refuse(
+            "this entry or the next has a sparse format that is not taken; make the archive without it, holes \
+             survive, or in the pax format 1.0",
+        )
     }
 }
 

@@ -1,16 +1,9 @@
-//! Files with holes. An archive has a hole as the zeros that a program reads there. Where a file is written,
-//! blocks of zeros are left out and so become holes again.
+//! Files with holes. An archive has large ones as a map of what lies between, and small ones as the zeros that a
+//! program reads there. Where a file is written, blocks of zeros are left out and so become holes again.
 
-use std::{
-    fs::File,
-    io,
-    os::unix::fs::{FileExt, MetadataExt},
-};
+use std::{fs::File, io, os::unix::fs::FileExt};
 
-use rustix::{
-    fs::{SeekFrom, seek},
-    io::Errno,
-};
+use super::sparse_map::{SparseMap, Stretch};
 
 /// What file systems allocate at least.
 const BLOCK_BYTES: usize = 4096;
@@ -39,6 +32,11 @@ impl SparseWriter {
         Ok(written)
     }
 
+    /// Leaves out so many bytes: a hole.
+    pub(super) fn skip(&mut self, bytes: u64) {
+        self.offset = self.offset.saturating_add(bytes);
+    }
+
     /// The file, as long as what was written.
     pub(super) fn finish(self) -> io::Result<File> {
         self.file.set_len(self.offset)?;
@@ -63,64 +61,43 @@ fn is_zero(bytes: &[u8]) -> bool {
     bytes.iter().all(|&byte| byte == 0)
 }
 
-/// A file that is read from its start, up to a size that was announced. What it turns out not to have is
-/// zeros, what it has over is left out.
+/// A file whose data is read, stretch by stretch, as long as it was announced. What it turns out not to have is zeros,
+/// what it has over is left out.
 pub(super) struct SparseReader {
     file: File,
-    offset: u64,
-    size_bytes: u64,
-    may_have_holes: bool,
-    /// Known to be in a hole up to here.
-    hole_end: u64,
+    stretch: Stretch,
+    following: std::vec::IntoIter<Stretch>,
 }
 
 impl SparseReader {
-    pub(super) fn new(file: File, size_bytes: u64) -> io::Result<Self> {
-        // `blocks` counts units of 512 bytes, on every file system (stat(2)).
-        let may_have_holes = file.metadata()?.blocks().saturating_mul(512) < size_bytes;
-        Ok(Self { file, offset: 0, size_bytes, may_have_holes, hole_end: 0 })
+    pub(super) fn new(file: File, map: SparseMap) -> Self {
+        let stretch = Stretch { offset: 0, length: 0 };
+        Self { file, stretch, following: map.stretches.into_iter() }
     }
 
-    pub(super) fn left_bytes(&self) -> u64 {
-        self.size_bytes - self.offset
+    pub(super) fn has_ended(&self) -> bool {
+        self.stretch.length == 0 && self.following.len() == 0
     }
 
     /// Appends up to `bytes_max` bytes.
     pub(super) fn read(&mut self, out: &mut Vec<u8>, bytes_max: usize) -> io::Result<()> {
+        if self.stretch.length == 0
+            && let Some(next) = self.following.next()
+        {
+            self.stretch = next;
+        }
         let begin = out.len();
-        if self.may_have_holes && self.offset >= self.hole_end {
-            self.hole_end = self.data_after(self.offset);
-        }
-        let until = if self.offset < self.hole_end { self.hole_end } else { self.size_bytes };
-        let wanted = usize::try_from(until - self.offset).map_or(bytes_max, |left| left.min(bytes_max));
+        let wanted = usize::try_from(self.stretch.length).map_or(bytes_max, |left| left.min(bytes_max));
         out.resize(begin + wanted, 0);
-        if self.offset >= self.hole_end {
-            let read = match self.file.read_at(&mut out[begin..], self.offset) {
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => 0,
-                read => read?,
-            };
-            if read == 0 && wanted > 0 {
-                // It has become shorter: the rest is a hole.
-                (self.may_have_holes, self.hole_end) = (false, self.size_bytes);
-                out.truncate(begin);
-                return Ok(());
-            }
-            out.truncate(begin + read);
-        }
-        self.offset += (out.len() - begin) as u64;
+        let read = match self.file.read_at(&mut out[begin..], self.stretch.offset) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => 0,
+            // It has become shorter, and what is not there was a hole all along.
+            Ok(0) => wanted,
+            read => read?,
+        };
+        out.truncate(begin + read);
+        self.stretch.offset += read as u64;
+        self.stretch.length -= read as u64;
         Ok(())
-    }
-
-    /// Where the next data begins, at or after `offset`.
-    fn data_after(&mut self, offset: u64) -> u64 {
-        match seek(&self.file, SeekFrom::Data(offset)) {
-            Ok(data) => data.min(self.size_bytes),
-            Err(Errno::NXIO) => self.size_bytes,
-            // A file system that can't say.
-            Err(_) => {
-                self.may_have_holes = false;
-                offset
-            }
-        }
     }
 }

@@ -1,7 +1,11 @@
 //! Archives of random bytes, and good ones with a few bytes changed, in pieces of any size: whatever they
 //! are, nothing panics and nothing outside of the tree's folder is touched.
 
-use std::{fs, os::unix::fs::symlink, path::Path};
+use std::{
+    fs,
+    os::unix::fs::{FileExt, symlink},
+    path::Path,
+};
 
 use proptest::prelude::*;
 use protocol::{GuestPath, agent::Failure};
@@ -9,6 +13,7 @@ use protocol::{GuestPath, agent::Failure};
 use super::{
     encode,
     entry::{Entry, Kind, Time},
+    sparse_map::{SparseMap, Stretch},
     walk::Walk,
     write::Tree,
 };
@@ -72,6 +77,11 @@ fn archive() -> Vec<u8> {
     push(b"out", Kind::Symlink { target: b"/usr/bin".to_vec() }, b"");
     push(b"pipe", Kind::Fifo, b"");
     push(&[&b"long/".repeat(29)[..], b"x"].concat(), Kind::Folder, b"");
+    let stretches = vec![Stretch { offset: 5000, length: 600 }, Stretch { offset: 90_000, length: 424 }];
+    let map = SparseMap { size_bytes: 1 << 40, stretches };
+    let sparse = entry(b"sub/sparse", Kind::File { size_bytes: map.size_bytes });
+    encode::sparse_push(&mut archive, &sparse, &map).unwrap();
+    archive.extend_from_slice(&[2; 1024]);
     encode::end_push(&mut archive);
     archive
 }
@@ -90,6 +100,12 @@ fn the_archive_that_is_changed_is_good() {
     let folder = folder_make();
     unpack(guest_path(&folder), &archive(), 1000, true).unwrap();
     assert!(folder.path().join("home/to/hard").is_file());
+    let sparse = fs::File::open(folder.path().join("home/to/sub/sparse")).unwrap();
+    assert_eq!(sparse.metadata().unwrap().len(), 1 << 40);
+    let mut start = vec![1; 100_000];
+    sparse.read_exact_at(&mut start, 0).unwrap();
+    let data: Vec<usize> = (0..start.len()).filter(|&at| start[at] != 0).collect();
+    assert_eq!(data, (5000..5600).chain(90_000..90_424).collect::<Vec<_>>());
     assert!(is_untouched(folder.path()));
 }
 

@@ -17,6 +17,7 @@ use super::{
     entry::{Attributes, Entry, Kind},
     metadata, name,
     sparse::SparseReader,
+    sparse_map::{SparseMap, Stretch},
 };
 use crate::failure::{failure, failure_os};
 
@@ -32,6 +33,7 @@ pub(super) struct Walk {
     levels: Vec<Level>,
     /// Where the last of them is, relative to the first.
     path: Vec<u8>,
+    /// With its path, and how much data it has.
     file: Option<(SparseReader, Vec<u8>, u64)>,
     links: Links,
     ended: bool,
@@ -74,12 +76,12 @@ impl Walk {
     pub(super) fn piece_push(&mut self, out: &mut Vec<u8>) -> Result<(), Failure> {
         while out.len() < PIECE_BYTES && !self.ended {
             match &mut self.file {
-                Some((reader, path, size_bytes)) => {
+                Some((reader, path, data_bytes)) => {
                     reader
                         .read(out, PIECE_BYTES - out.len())
                         .map_err(|error| failure_os(format_args!("read {}", name::shown(path)), &error))?;
-                    if reader.left_bytes() == 0 {
-                        encode::padding_push(out, *size_bytes);
+                    if reader.has_ended() {
+                        encode::padding_push(out, *data_bytes);
                         self.file = None;
                     }
                 }
@@ -165,11 +167,17 @@ impl Walk {
         }
         let size_bytes = u64::try_from(found.st_size).unwrap_or(0);
         let attributes = metadata::attributes(file.as_fd())?;
-        let reader = SparseReader::new(file, size_bytes)
-            .map_err(|error| failure_os(format_args!("read {}", name::shown(&path)), &error))?;
-        encode::entry_push(out, &entry(path.clone(), Kind::File { size_bytes }, found, attributes))?;
-        if size_bytes > 0 {
-            self.file = Some((reader, path, size_bytes));
+        let entry = entry(path.clone(), Kind::File { size_bytes }, found, attributes);
+        let map = if let Some(map) = SparseMap::of(&file, size_bytes) {
+            encode::sparse_push(out, &entry, &map)?;
+            map
+        } else {
+            encode::entry_push(out, &entry)?;
+            SparseMap { size_bytes, stretches: vec![Stretch { offset: 0, length: size_bytes }] }
+        };
+        let data_bytes = map.data_bytes();
+        if data_bytes > 0 {
+            self.file = Some((SparseReader::new(file, map), path, data_bytes));
         }
         Ok(())
     }

@@ -226,6 +226,10 @@ impl Unpack for Filling {
         draft.begin(entry)
     }
 
+    fn hole(&mut self, bytes: u64) -> Result<(), Failure> {
+        self.draft.as_mut().map_or(Ok(()), |draft| draft.hole(bytes))
+    }
+
     fn content(&mut self, bytes: &[u8]) -> Result<(), Failure> {
         self.draft.as_mut().map_or(Ok(()), |draft| draft.content(bytes))
     }

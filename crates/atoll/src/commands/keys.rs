@@ -39,15 +39,31 @@ fn create(options: KeysCreateOptions) -> Outcome<ExitCode> {
     let (key, secret) =
         wait(key_create(&store, options.name, options.admin, OPERATOR))?.during("make a key")?;
     server_notices(&store);
-    if options.output.json {
+    let text = if options.output.json {
         let mut row = row_of(&key);
         row["key"] = secret.expose().into();
-        print(&format!("{row}\n"))?;
+        row.to_string()
     } else {
-        print(&format!("{}\n", secret.expose()))?;
+        secret.expose().to_owned()
+    };
+    if let Err(failure) = print(&format!("{text}\n")) {
+        return Err(take_back(&store, &key, failure));
+    }
+    if !options.output.json {
         say(format_args!("This is key {}. It is not shown again.", key.id));
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Revokes a key that could not be printed: nobody has it, and it must not count.
+fn take_back(store: &Store, key: &Key, failure: Failure) -> Failure {
+    let revoked = wait(key_revoke(store, key.id, OPERATOR))
+        .and_then(|revoked| revoked.during(&format!("revoke key {}, which nobody has seen", key.id)));
+    server_notices(store);
+    match revoked {
+        Ok(()) => failure.hint(format!("key {} is revoked, as nobody has seen it; make another", key.id)),
+        Err(failure) => failure.hint(format!("revoke it with `atoll keys revoke {}`", key.id)),
+    }
 }
 
 fn list(options: &KeysListOptions) -> Outcome<ExitCode> {

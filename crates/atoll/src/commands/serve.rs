@@ -46,14 +46,16 @@ pub(crate) fn serve(options: ServeOptions) -> Outcome<ExitCode> {
         return Err(keyless(address));
     }
     let mut settings = options.settings()?;
-    let api = options.api_settings(hosts(&options, &addresses))?;
+    let api = options.api_settings(hosts(options.names()?, &addresses))?;
+    let storage_bytes = options.storage_bytes()?;
+    let dns = options.nameservers()?;
     // Bound for a moment only, to fail before anything is set up: the launcher must not hold them, too.
     addresses.iter().try_for_each(|address| listen(address).map(drop))?;
     let mut host = host::prepare(HostOptions {
         data: data.clone(),
         server_uid,
-        storage_bytes: options.storage_bytes()?,
-        dns: options.dns.clone(),
+        storage_bytes,
+        dns,
         network_allow: options.network_allow.iter().map(|text| network(text)).collect::<Outcome<_>>()?,
         at_server_end: AtServerEnd::LeaveSandboxes,
         prepare_ahead: true,
@@ -176,16 +178,17 @@ fn listen(address: &SocketAddr) -> Outcome<TcpListener> {
 fn data_dir(options: &ServeOptions) -> Outcome<DataDir> {
     let root = options.data_dir.clone().unwrap_or_else(|| DataDir::DEFAULT.into());
     let data = DataDir::new(HostPath::new(root)).during("use the data directory")?;
-    Ok(match &options.toolchains {
-        Some(folder) => data.with_toolchains(HostPath::new(folder)),
+    Ok(match options.toolchains()? {
+        Some(folder) => data.with_toolchains(folder),
         None => data,
     })
 }
 
 /// What a client may call this server: its addresses beyond loopback, and the names it was given.
-fn hosts(options: &ServeOptions, addresses: &[SocketAddr]) -> Vec<String> {
+fn hosts(mut names: Vec<String>, addresses: &[SocketAddr]) -> Vec<String> {
     let beyond = addresses.iter().filter(|address| !address.ip().is_loopback());
-    options.hosts_allowed.iter().cloned().chain(beyond.map(ToString::to_string)).collect()
+    names.extend(beyond.map(ToString::to_string));
+    names
 }
 
 /// Installs what is missing. A server without a toolchain is still a server.

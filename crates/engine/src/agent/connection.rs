@@ -9,7 +9,7 @@ use std::{
 use bytes::{Bytes, BytesMut};
 use protocol::{
     agent::{Event, Failure, Request},
-    frame::{self, FrameError, HEADER_BYTES, Header, Kind},
+    frame::{self, ANSWER_BYTES_MAX, FrameError, HEADER_BYTES, Header, Kind},
 };
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -154,7 +154,7 @@ impl Receiving<'_> {
     fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Result<Incoming, AgentError>> {
         let header = loop {
             if let Some(bytes) = self.received.first_chunk::<HEADER_BYTES>() {
-                break Header::decode(*bytes)?;
+                break Header::decode(*bytes)?.within(ANSWER_BYTES_MAX)?;
             }
             ready!(self.poll_read_more(context, HEADER_BYTES))?;
         };
@@ -189,8 +189,6 @@ pub(crate) fn push_request(frames: &mut Vec<u8>, request: &Request) -> Result<()
 
 #[cfg(test)]
 mod tests {
-    use protocol::frame::PAYLOAD_BYTES_MAX;
-
     use super::*;
 
     /// What a connection makes of these bytes, the most memory it held, and how many bytes of output came.
@@ -241,6 +239,24 @@ mod tests {
         prop_oneof![1 => noise(), 6 => framed, 1 => lie]
     }
 
+    /// A frame's header, and as much of its payload.
+    fn begun(payload_bytes: usize, sent: usize) -> Vec<u8> {
+        let header = Header { kind: Kind::Output, payload_bytes }.encode().unwrap();
+        [&header[..], &vec![0; sent]].concat()
+    }
+
+    #[test]
+    fn an_unfinished_frame_takes_no_more_than_a_piece_of_a_stream() {
+        let (error, held, output) =
+            read_all(&[begun(ANSWER_BYTES_MAX, ANSWER_BYTES_MAX), begun(ANSWER_BYTES_MAX, 1)]);
+        assert!(matches!(error, AgentError::Gone(_)), "{error}");
+        assert_eq!(output, ANSWER_BYTES_MAX);
+        assert!(held <= 2 * (ANSWER_BYTES_MAX + READ_BYTES), "{held} bytes held");
+        let (error, held, _) = read_all(&[begun(ANSWER_BYTES_MAX + 1, 4 * ANSWER_BYTES_MAX)]);
+        assert!(matches!(error, AgentError::Protocol(FrameError::TooLarge { .. })), "{error}");
+        assert!(held <= 2 * READ_BYTES, "{held} bytes held");
+    }
+
     proptest::proptest! {
         #[test]
         fn arbitrary_bytes_end_in_an_error_and_take_bounded_memory(
@@ -249,7 +265,7 @@ mod tests {
             let sent: usize = pieces.iter().map(Vec::len).sum();
             let (error, held, output) = read_all(&pieces);
             proptest::prop_assert!(matches!(error, AgentError::Gone(_) | AgentError::Protocol(_)), "{error}");
-            proptest::prop_assert!(held <= 2 * (PAYLOAD_BYTES_MAX + READ_BYTES), "{held} bytes held");
+            proptest::prop_assert!(held <= 2 * (ANSWER_BYTES_MAX + READ_BYTES), "{held} bytes held");
             proptest::prop_assert!(output <= sent, "{output} bytes of {sent}");
         }
     }

@@ -14,7 +14,7 @@ use crate::{
 #[derive(Debug)]
 pub(crate) enum Command {
     /// Run the program.
-    Run { reply: oneshot::Sender<Result<ProgramResult>> },
+    Run { by: String, reply: oneshot::Sender<Result<ProgramResult>> },
     /// Put files into it.
     FilesWrite { files: Vec<ProgramFile>, reply: oneshot::Sender<Result<()>> },
     /// The latest lines of output.

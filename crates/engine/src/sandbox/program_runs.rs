@@ -25,9 +25,9 @@ const PROGRAM_BYTES_MAX: u64 = 256 << 20;
 
 impl State {
     /// Starts a run, or puts it behind the one that goes on. A persistent program is started anew.
-    pub(super) async fn run_ask(&mut self, reply: oneshot::Sender<Result<ProgramResult>>) {
+    pub(super) async fn run_ask(&mut self, by: String, reply: oneshot::Sender<Result<ProgramResult>>) {
         if self.ongoing.is_some() || self.current.as_ref().is_some_and(|current| current.reply.is_some()) {
-            self.queue.push_back(reply);
+            self.queue.push_back((by, reply));
             return;
         }
         if self.current.is_some()
@@ -36,7 +36,7 @@ impl State {
             let _ = reply.send(Err(error));
             return;
         }
-        match self.run_start().await {
+        match self.run_start(&by).await {
             Ok(current) => self.current = Some(Current { reply: Some(reply), ..current }),
             Err(error) => {
                 if self.task.record.ephemeral {
@@ -48,7 +48,7 @@ impl State {
     }
 
     /// Starts a run that nobody has asked for yet.
-    pub(super) async fn run_start(&mut self) -> Result<Current> {
+    pub(super) async fn run_start(&mut self, by: &str) -> Result<Current> {
         let engine = Arc::clone(&self.task.engine);
         let permit = Arc::clone(&engine.running).try_acquire_owned().map_err(|_| {
             let text = format!("Too many sandboxes run at once (at most {})", engine.settings.running_max);
@@ -60,7 +60,7 @@ impl State {
         record.started_at = Some(Timestamp::now());
         record.ended_at = None;
         record.end = None;
-        self.record_write(Some("launched"), "").await?;
+        self.record_write(Some("launched"), by).await?;
         Ok(self.run_spawn(job, Some(permit), true))
     }
 
@@ -223,8 +223,8 @@ impl State {
     }
 
     pub(super) async fn queue_next(&mut self) {
-        if let Some(reply) = self.queue.pop_front() {
-            self.run_ask(reply).await;
+        if let Some((by, reply)) = self.queue.pop_front() {
+            self.run_ask(by, reply).await;
         }
     }
 

@@ -60,7 +60,7 @@ pub(super) struct State {
     pub(super) output: mpsc::Sender<OutputPiece>,
     /// The run of its program.
     pub(super) current: Option<Current>,
-    pub(super) queue: VecDeque<oneshot::Sender<Result<ProgramResult>>>,
+    pub(super) queue: VecDeque<(String, oneshot::Sender<Result<ProgramResult>>)>,
     pub(super) uploads: JoinSet<Uploaded>,
     /// Whether it is up without a run.
     pub(super) up: bool,
@@ -214,7 +214,7 @@ impl State {
 
     async fn command(&mut self, command: Command) {
         match command {
-            Command::Run { reply } => self.run_ask(reply).await,
+            Command::Run { by, reply } => self.run_ask(by, reply).await,
             Command::FilesWrite { files, reply } => match &self.current {
                 Some(current) => {
                     let runtime = Arc::clone(&self.task.engine.runtime);

@@ -47,6 +47,35 @@ fn what_is_exported_comes_in_again_as_it_was() {
 }
 
 #[test]
+fn a_file_that_is_almost_all_hole_goes_out_and_comes_in() {
+    let server = Server::start();
+    let client = keyed(&server);
+    vm_create(&client, "a");
+    vm_create(&client, "b");
+    vm_output(&client, "a", "truncate -s 1T vast; echo -n start | dd of=vast conv=notrunc status=none");
+    let middle = "dd of=vast bs=1M seek=500K conv=notrunc status=none";
+    vm_output(&client, "a", &format!("echo -n middle | {middle}; echo last > last"));
+    let snapshot = snapshot_names(&client, "a").pop().unwrap();
+    let archive = export(&client, "a", &snapshot);
+    assert!(archive.len() < 100_000, "{} bytes", archive.len());
+    let told = "1099511627776 startmiddle last";
+    let look = "head -c 5 vast; dd if=vast bs=6 count=1 iflag=skip_bytes skip=536870912000 status=none";
+    let tell =
+        format!("echo $(stat -c %s vast) $({look}) $(cat last); test $(du -k vast | cut -f 1) -lt 1000");
+
+    let folder = std::env::temp_dir().join(format!("atoll-vast-{}", std::process::id()));
+    fs::create_dir(&folder).unwrap();
+    filtered("tar", &["--zstd", "-x", "-C", folder.to_str().unwrap()], &archive);
+    let unpacked = Command::new("sh").args(["-c", &tell]).current_dir(&folder).output().unwrap();
+    fs::remove_dir_all(&folder).unwrap();
+    assert!(unpacked.status.success(), "holes are filled: {unpacked:?}");
+    assert_eq!(String::from_utf8_lossy(&unpacked.stdout).trim_end(), told, "tar(1) knows the holes");
+
+    import_ok(&client, "b", &archive);
+    assert_eq!(vm_output(&client, "b", &tell).trim_end(), told);
+}
+
+#[test]
 fn an_export_holds_what_there_was_when_its_snapshot_was_taken() {
     let server = Server::start();
     let client = keyed(&server);

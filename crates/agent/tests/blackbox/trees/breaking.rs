@@ -21,8 +21,7 @@ fn a_slow_reader_of_a_tree_does_not_fill_the_agent() {
     let agent = Agent::start();
     let mut connection = agent.connect();
     fs::create_dir(agent.path("from")).unwrap();
-    fs::File::create(agent.path("from/sparse")).unwrap().set_len(100 << 20).unwrap();
-    fs::write(agent.path("from/full"), vec![1; 50 << 20]).unwrap();
+    fs::write(agent.path("from/full"), vec![1; 150 << 20]).unwrap();
     for number in 0..5000 {
         fs::write(agent.path(&format!("from/{number}")), "x").unwrap();
     }
@@ -79,7 +78,8 @@ fn a_connection_closed_in_the_middle_leaves_nothing_half_written() {
 fn a_reader_that_goes_away_ends_the_reading() {
     let agent = Agent::start();
     fs::create_dir(agent.path("from")).unwrap();
-    fs::File::create(agent.path("from/endless")).unwrap().set_len(1 << 40).unwrap();
+    // More than a socket holds.
+    fs::write(agent.path("from/endless"), vec![1; 64 << 20]).unwrap();
     let mut connection = agent.connect();
     connection.send(&Request::TreeRead { path: agent.guest_path("from") });
     connection.frame().unwrap();

@@ -157,6 +157,46 @@ fn devices_and_unknown_kinds_are_refused() {
     refused_entry(EntryType::GNUSparse, "x", "", "x: this entry or the next has a sparse format");
     let sparse = Archive::default().pax("GNU.sparse.major", b"1").file("x", b"").end();
     refused(&sparse, FailureKind::Invalid, "sparse format");
+    for version in ["GNU.sparse.map", "GNU.sparse.numblocks", "SCHILY.realsize"] {
+        let sparse = Archive::default().pax(version, b"1").file("x", b"").end();
+        refused(&sparse, FailureKind::Invalid, "sparse format");
+    }
+}
+
+#[test]
+fn maps_of_holes_that_are_wrong_are_refused() {
+    let file = |name: &[u8], size: &[u8], content: &[u8]| {
+        let records = [
+            (&b"GNU.sparse.major"[..], &b"1"[..]),
+            (b"GNU.sparse.minor", b"0"),
+            (b"GNU.sparse.name", name),
+            (b"GNU.sparse.realsize", size),
+        ];
+        Archive::default().records(&records).file("x", content).end()
+    };
+    let content = |map: &str, data: &[u8]| {
+        let mut content = map.as_bytes().to_vec();
+        content.resize(512, 0);
+        [&content, data].concat()
+    };
+    for (map, data) in [
+        ("", &b""[..]),
+        ("x\n", b""),
+        ("1\n0\n", b""),
+        ("1\n0\n4\n", b""),
+        ("1\n0\n4\n", b"12345"),
+        ("1\n7\n4\n", b"1234"),
+        ("2\n4\n2\n0\n2\n", b"1234"),
+        ("1\n18446744073709551615\n4\n", b"1234"),
+        ("9999999\n", b""),
+    ] {
+        let archive = file(b"x", b"10", &content(map, data));
+        refused(&archive, FailureKind::Invalid, "x: the map of its holes is damaged");
+    }
+    refused(&file(b"x", b"10", b""), FailureKind::Invalid, "x: ");
+    refused(&file(b"../x", b"10", &content("0\n", b"")), FailureKind::Invalid, "x: ");
+    refused(&file(b"x/", b"10", &content("0\n", b"")), FailureKind::Invalid, "no file");
+    refused(&file(b"x", b"9223372036854775808", &content("0\n", b"")), FailureKind::Invalid, "impossible");
 }
 
 #[test]

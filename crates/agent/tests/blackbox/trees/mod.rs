@@ -105,10 +105,19 @@ impl Archive {
 
     /// A pax header with one record.
     fn pax(self, key: &str, value: &[u8]) -> Self {
-        let mut record = [key.as_bytes(), b"=", value, b"\n"].concat();
-        let length = (1..).find(|length: &usize| length.to_string().len() + 1 + record.len() == *length);
-        record.splice(0..0, format!("{} ", length.unwrap()).into_bytes());
-        self.entry(EntryType::XHeader, "pax", "", &record)
+        self.records(&[(key.as_bytes(), value)])
+    }
+
+    /// A pax header with these records.
+    fn records(self, records: &[(&[u8], &[u8])]) -> Self {
+        let record = |(key, value): &(&[u8], &[u8])| {
+            let mut record = [key, &b"="[..], value, b"\n"].concat();
+            let length = (1..).find(|length: &usize| length.to_string().len() + 1 + record.len() == *length);
+            record.splice(0..0, format!("{} ", length.unwrap()).into_bytes());
+            record
+        };
+        let records: Vec<u8> = records.iter().flat_map(record).collect();
+        self.entry(EntryType::XHeader, "pax", "", &records)
     }
 
     fn end(mut self) -> Vec<u8> {

@@ -165,6 +165,78 @@ fn other_programs_read_the_archive_and_write_what_is_read() {
     assert_eq!(plain("gnu"), plain("from"));
 }
 
+/// A file of 1 TiB with data at its start, in its middle, and perhaps at its end.
+fn vast_make(path: &Path, ends_with_data: bool) {
+    let file = fs::File::create(path).unwrap();
+    for offset in [0, 1 << 39, (1 << 39) + (3 << 20)] {
+        file.write_all_at(b"data", offset).unwrap();
+    }
+    file.set_len(VAST_BYTES).unwrap();
+    if ends_with_data {
+        file.write_all_at(b"end", VAST_BYTES - 3).unwrap();
+    }
+}
+
+const VAST_BYTES: u64 = 1 << 40;
+
+fn assert_vast(path: &Path, ends_with_data: bool) {
+    assert_eq!(fs::metadata(path).unwrap().len(), VAST_BYTES, "{}", path.display());
+    assert!(blocks(path) < 100_000, "{}: holes are filled", path.display());
+    let file = fs::File::open(path).unwrap();
+    let at = |offset| {
+        let mut bytes = [1; 5];
+        file.read_exact_at(&mut bytes, offset).unwrap();
+        bytes
+    };
+    for offset in [0, 1 << 39, (1 << 39) + (3 << 20)] {
+        assert_eq!(&at(offset), b"data\0", "{}", path.display());
+    }
+    assert_eq!(
+        (at(1 << 30), at(VAST_BYTES - 5)),
+        ([0; 5], if ends_with_data { *b"\0\0end" } else { [0; 5] })
+    );
+}
+
+#[test]
+fn holes_cost_nothing_and_gnu_tar_knows_them() {
+    let agent = Agent::start();
+    let mut connection = agent.connect();
+    fs::create_dir(agent.path("from")).unwrap();
+    let odd = OsStr::from_bytes(b"odd \xff name").to_owned();
+    let long = OsStr::new(&"n".repeat(200)).to_owned();
+    let names = [OsStr::new("vast").to_owned(), odd, long];
+    for name in &names {
+        vast_make(&agent.path("from").join(name), *name == names[0]);
+    }
+    fs::File::create(agent.path("from/hollow")).unwrap().set_len(VAST_BYTES).unwrap();
+    fs::write(agent.path("from/last"), "last").unwrap();
+    let assert_same = |folder: &str| {
+        for name in &names {
+            assert_vast(&agent.path(folder).join(name), *name == names[0]);
+        }
+        let hollow = agent.path(folder).join("hollow");
+        assert_eq!((fs::metadata(&hollow).unwrap().len(), blocks(&hollow)), (VAST_BYTES, 0), "{folder}");
+        assert_eq!(fs::read(agent.path(folder).join("last")).unwrap(), b"last", "{folder}");
+    };
+
+    let archive = tree_read(&mut connection, agent.guest_path("from")).unwrap();
+    assert!(archive.len() < 200_000, "{} bytes", archive.len());
+    tree_write(&mut connection, agent.guest_path("to"), &archive).unwrap();
+    assert_same("to");
+
+    fs::create_dir(agent.path("tar")).unwrap();
+    fs::write(agent.path("archive.tar"), &archive).unwrap();
+    let mut tar = Command::new("tar");
+    let tar =
+        tar.arg("-xf").arg(agent.path("archive.tar")).arg("-C").arg(agent.path("tar")).output().unwrap();
+    assert!(tar.status.success(), "{}", String::from_utf8_lossy(&tar.stderr));
+    assert_same("tar");
+
+    let archive = archive_by_tar(&agent.path("from"), &["--sparse", "--format=posix"]);
+    tree_write(&mut connection, agent.guest_path("again"), &archive).unwrap();
+    assert_same("again");
+}
+
 #[test]
 fn without_clear_two_trees_become_one() {
     let agent = Agent::start();

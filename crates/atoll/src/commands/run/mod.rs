@@ -26,6 +26,7 @@ use tokio::sync::mpsc;
 
 use self::{job::Job, signals::Ending};
 use crate::{
+    allowed,
     cli::{MEMORY_MAX, NetOption, RunOptions, TIMEOUT_MAX},
     config::{SERVER_UID, network},
     failure::{During, Failure, Outcome},
@@ -101,11 +102,12 @@ fn status_byte(status: ExitStatus) -> u8 {
 /// Prepares the first data directory that no other run uses.
 fn prepare(options: &RunOptions) -> Outcome<(DataDir, Host)> {
     let networks: Vec<_> = options.network_allow.iter().map(|text| network(text)).collect::<Outcome<_>>()?;
+    let toolchains = allowed::folder("toolchains", &options.toolchains)?;
     host::root_check()?;
     for number in 0..RUNS_AT_ONCE {
         let root = HostPath::new(&options.run_dir).join(number.to_string());
         let data = DataDir::new(root).during("use the run folder")?;
-        let data = data.with_toolchains(HostPath::new(&options.toolchains));
+        let data = data.with_toolchains(toolchains.clone());
         data.create(SERVER_UID, SERVER_UID).during("prepare the run folder")?;
         match data.lock() {
             Ok(free) => drop(free),

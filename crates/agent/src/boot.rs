@@ -4,7 +4,8 @@
 //! It must not know requests: [`crate::connection`] does.
 
 use std::{
-    io,
+    io::{self, Write},
+    net::{SocketAddr, TcpListener as StdTcpListener},
     os::unix::net::UnixListener as StdUnixListener,
     path::{Path, PathBuf},
     rc::Rc,
@@ -15,9 +16,19 @@ use rustix::{
     fs::Mode,
     process::{DumpableBehavior, getpid, set_child_subreaper, set_dumpable_behavior, umask},
 };
-use tokio::{net::UnixListener, runtime, task::LocalSet};
+use tokio::{
+    net::{TcpListener, UnixListener},
+    runtime,
+    task::LocalSet,
+};
 
-use crate::{agent::Agent, connection::connection_serve, signals::SignalQueue, sys};
+use crate::{
+    agent::Agent,
+    connection::connection_serve,
+    http::{Door, http_accept},
+    signals::SignalQueue,
+    sys,
+};
 
 /// The descriptor number under which the launcher hands over the listening socket.
 const INHERITED_SOCKET_FD: i32 = 3;
@@ -30,6 +41,14 @@ pub(crate) enum Socket {
     Inherited,
     /// On a socket that the agent makes at this path, for its own user only.
     Path(PathBuf),
+    /// On an address of the machine, for HTTP.
+    Tcp(SocketAddr, Door),
+}
+
+/// A socket that listens.
+enum Listener {
+    Unix(StdUnixListener),
+    Tcp(StdTcpListener, Rc<Door>),
 }
 
 /// Why the agent could not start.
@@ -51,6 +70,25 @@ pub(crate) enum BootError {
         /// Why.
         source: io::Error,
     },
+    /// What should be an address is none.
+    #[error("{0:?} is no address to listen on; write it like 127.0.0.1:44772")]
+    Address(String),
+    /// A token that everybody knows.
+    #[error(
+        "the token is empty; give one that can't be guessed, or leave it out to listen on the loopback only"
+    )]
+    TokenEmpty,
+    /// Without a token everybody who can connect would be obeyed.
+    #[error("listen on {0}: without a token only on the loopback; set ATOLL_AGENT_TOKEN, or give --token")]
+    TokenMissing(SocketAddr),
+    /// The address can't be listened on.
+    #[error("listen on {address}: {source}")]
+    Listen {
+        /// Where.
+        address: SocketAddr,
+        /// Why.
+        source: io::Error,
+    },
 }
 
 /// Serves until the agent is told to end (SIGTERM, SIGINT).
@@ -65,15 +103,25 @@ pub(crate) fn serve(socket: Socket) -> Result<(), BootError> {
         .map_err(|errno| step("make the process undumpable")(errno.into()))?;
     sys::descriptors_close_on_exec().map_err(step("mark descriptors close-on-exec"))?;
     // Before anything is opened, which could get the number.
-    let listener = match &socket {
-        Socket::Inherited => {
-            sys::socket_inherited(INHERITED_SOCKET_FD).map_err(step("take over descriptor 3"))?
+    let mut path_made = None;
+    let listener = match socket {
+        Socket::Inherited => Listener::Unix(
+            sys::socket_inherited(INHERITED_SOCKET_FD).map_err(step("take over descriptor 3"))?,
+        ),
+        Socket::Path(path) => {
+            let listener = socket_bind(&path)?;
+            path_made = Some(path);
+            Listener::Unix(listener)
         }
-        Socket::Path(path) => socket_bind(path)?,
+        Socket::Tcp(address, door) => tcp_listen(address, door)?,
     };
     sys::malloc_single_arena();
     let signals = sys::signals_block().map_err(step("block signals"))?;
-    listener.set_nonblocking(true).map_err(step("make the socket non-blocking"))?;
+    match &listener {
+        Listener::Unix(listener) => listener.set_nonblocking(true),
+        Listener::Tcp(listener, _) => listener.set_nonblocking(true),
+    }
+    .map_err(step("make the socket non-blocking"))?;
     let is_init = getpid().is_init();
     if !is_init {
         set_child_subreaper(Some(getpid())).map_err(|errno| step("become a subreaper")(errno.into()))?;
@@ -85,13 +133,22 @@ pub(crate) fn serve(socket: Socket) -> Result<(), BootError> {
     let runtime =
         runtime::Builder::new_current_thread().enable_all().build().map_err(step("start the runtime"))?;
     let ended = LocalSet::new().block_on(&runtime, async {
-        let listener = UnixListener::from_std(listener).map_err(step("register the socket"))?;
         let signals = SignalQueue::new(signals).map_err(step("register the signals"))?;
-        tokio::task::spawn_local(connections_accept(Rc::clone(&agent), listener));
+        let registered = step("register the socket");
+        match listener {
+            Listener::Unix(listener) => {
+                let listener = UnixListener::from_std(listener).map_err(registered)?;
+                tokio::task::spawn_local(connections_accept(Rc::clone(&agent), listener));
+            }
+            Listener::Tcp(listener, door) => {
+                let listener = TcpListener::from_std(listener).map_err(registered)?;
+                tokio::task::spawn_local(http_accept(Rc::clone(&agent), door, listener));
+            }
+        }
         signals.until_told_to_end(&agent).await;
         Ok(())
     });
-    if let Socket::Path(path) = &socket {
+    if let Some(path) = path_made {
         // It may be gone already; the next start says so if it is still there.
         let _ = std::fs::remove_file(path);
     }
@@ -105,6 +162,19 @@ pub(crate) fn serve(socket: Socket) -> Result<(), BootError> {
 fn socket_bind(path: &Path) -> Result<StdUnixListener, BootError> {
     umask(Mode::RWXG | Mode::RWXO | Mode::XUSR);
     StdUnixListener::bind(path).map_err(|source| BootError::Bind { path: path.to_owned(), source })
+}
+
+/// Listens over TCP and says where: the port may have been left to the kernel.
+fn tcp_listen(address: SocketAddr, door: Door) -> Result<Listener, BootError> {
+    if matches!(door, Door::Loopback) && !address.ip().is_loopback() {
+        return Err(BootError::TokenMissing(address));
+    }
+    let listen = |source| BootError::Listen { address, source };
+    let listener = StdTcpListener::bind(address).map_err(listen)?;
+    let bound = listener.local_addr().map_err(listen)?;
+    // Nobody may read it.
+    let _ = writeln!(io::stderr(), "atoll-agent: listening on http://{bound}");
+    Ok(Listener::Tcp(listener, Rc::new(door)))
 }
 
 async fn connections_accept(agent: Rc<Agent>, listener: UnixListener) {

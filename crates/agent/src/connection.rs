@@ -14,7 +14,7 @@ use crate::{
     agent::Agent,
     exec::{self, Followed},
     failure::{event_of, failure},
-    files, port, tree,
+    files, http, port, tree,
     wire::{FrameReader, FrameWriter, WireError},
 };
 
@@ -24,6 +24,8 @@ enum Afterwards {
     Closed,
     /// It is the rest of a TCP stream, the bytes first that came with the request.
     Tunnel(TcpStream, Vec<u8>),
+    /// It speaks HTTP, the bytes first that came with the request.
+    Http(Vec<u8>),
 }
 
 /// Serves a connection to its end. What goes wrong on it concerns no other connection.
@@ -31,6 +33,7 @@ pub(crate) async fn connection_serve(agent: Rc<Agent>, stream: UnixStream) {
     match requests_serve(&agent, &stream).await {
         Ok(Afterwards::Closed) | Err(WireError::Lost(_)) => {}
         Ok(Afterwards::Tunnel(tcp, early)) => port::tunnel(stream, tcp, &early).await,
+        Ok(Afterwards::Http(early)) => http::http_serve_unix(agent, stream, early).await,
         Err(error @ (WireError::Malformed(_) | WireError::Unexpected(_))) => {
             // The last words on this connection; whether they arrive makes no difference.
             let last = Event::Failed(failure(FailureKind::Invalid, error.to_string()));
@@ -88,6 +91,10 @@ async fn requests_serve(agent: &Rc<Agent>, stream: &UnixStream) -> Result<Afterw
                 }
                 Err(failure) => Event::Failed(failure),
             },
+            Request::Http => {
+                writer.event(&Event::Done).await?;
+                return Ok(Afterwards::Http(reader.into_unread()));
+            }
         };
         writer.event(&answer).await?;
     }

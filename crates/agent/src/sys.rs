@@ -26,7 +26,7 @@ use rustix::{
 
 /// Numbers of errors and signals that the rest of the agent compares with.
 pub(crate) mod number {
-    pub(crate) use libc::{EBADF, ENOSYS, EPERM, ESRCH, SIGCHLD, SIGKILL, SIGSTOP};
+    pub(crate) use libc::{EBADF, ENOSYS, EPERM, ESRCH, SIGCHLD, SIGKILL, SIGSTOP, SIGTERM};
 }
 use tokio::io::unix::AsyncFd;
 

@@ -99,6 +99,9 @@ pub enum Request {
         /// The port.
         port: u16,
     },
+    /// Speaks HTTP: [`Event::Done`] (final), after which the connection carries HTTP/1.1 and no frames. The agent
+    /// asks for no token there: the server has found out who asks.
+    Http,
 }
 
 /// A process to start.

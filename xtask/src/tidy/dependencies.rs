@@ -25,8 +25,8 @@ const FENCES: &[Fence] = &[
     },
     Fence {
         prefix: "hyper",
-        allowed: |package| package == "api",
-        instead: "leave HTTP to `api`, and return types that know nothing of it",
+        allowed: |package| ["api", "agent"].contains(&package),
+        instead: "leave HTTP to `api` and the agent's own `http`, and return types that know nothing of it",
     },
     Fence {
         prefix: "tokio",

@@ -26,16 +26,23 @@ pub(crate) enum Followed {
 }
 
 /// The place of the one follower, held by a connection.
-struct Follower<'a> {
-    agent: &'a Agent,
-    exec: &'a Rc<Exec>,
-    ticket: u64,
+pub(super) struct Follower {
+    agent: Rc<Agent>,
+    pub(super) exec: Rc<Exec>,
+    pub(super) ticket: u64,
 }
 
-impl Drop for Follower<'_> {
+impl Follower {
+    /// Takes the place of whoever followed before.
+    pub(super) fn new(agent: &Rc<Agent>, exec: &Rc<Exec>) -> Self {
+        Self { agent: Rc::clone(agent), exec: Rc::clone(exec), ticket: exec.follower_set() }
+    }
+}
+
+impl Drop for Follower {
     fn drop(&mut self) {
         if self.exec.follower_clear(self.ticket) && self.agent.execs.find(self.exec.id).is_some() {
-            self.agent.execs.kept_add(self.exec);
+            self.agent.execs.kept_add(&self.exec);
         }
     }
 }
@@ -45,12 +52,12 @@ impl Drop for Follower<'_> {
 /// # Errors
 /// [`WireError`] when the connection can't be used any more; the exec goes on without it.
 pub(crate) async fn exec_follow(
-    agent: &Agent,
+    agent: &Rc<Agent>,
     exec: &Rc<Exec>,
     reader: &mut FrameReader<'_>,
     writer: FrameWriter<'_>,
 ) -> Result<Followed, WireError> {
-    let follower = Follower { agent, exec, ticket: exec.follower_set() };
+    let follower = Follower::new(agent, exec);
     let mut output = std::pin::pin!(output_send(&follower, writer));
     let mut input = std::pin::pin!(input_feed(exec, reader));
     let both = async {
@@ -74,8 +81,8 @@ pub(crate) async fn exec_follow(
 }
 
 /// Sends what the program writes until its end was sent.
-async fn output_send(follower: &Follower<'_>, writer: FrameWriter<'_>) -> Result<(), WireError> {
-    let exec = follower.exec;
+async fn output_send(follower: &Follower, writer: FrameWriter<'_>) -> Result<(), WireError> {
+    let exec = &follower.exec;
     writer.event(&Event::ExecStarted { pid: exec.pid }).await?;
     loop {
         let changed = exec.output_changed();

@@ -2,7 +2,7 @@
 //!
 //! This file holds the three requests about execs. What an exec is while it lives: [`state`]. How its
 //! process comes to be: [`spawn`]; which processes are its own: [`tree`]; where its output goes: [`output`]
-//! into a [`backlog`], from there [`follow`] to a connection.
+//! into a [`backlog`], from there [`follow`] to a connection, or [`tap`] to another part of the agent.
 
 mod backlog;
 mod follow;
@@ -12,6 +12,7 @@ mod process_table;
 mod registry;
 mod spawn;
 mod state;
+mod tap;
 mod tree;
 
 use std::{rc::Rc, time::Duration};
@@ -23,14 +24,17 @@ use protocol::{
 
 pub(crate) use follow::{Followed, exec_follow};
 pub(crate) use registry::Registry;
-pub(crate) use state::Exec;
+pub(crate) use state::{Exec, OutputStream};
+pub(crate) use tap::{Tap, Tapped};
 
 use crate::{agent::Agent, failure::failure};
 use output::OutputPipe;
-use state::OutputStream;
 
 /// The highest signal number of Linux (signal(7)).
 const SIGNAL_MAX: i32 = 64;
+
+/// How long a tree that was asked to end may take.
+const INTERRUPT_GRACE: Duration = Duration::from_secs(3);
 
 /// Starts a process and the task that looks after it.
 ///
@@ -82,6 +86,17 @@ pub(crate) async fn exec_signal(agent: &Agent, id: ExecId, signal: i32) -> Resul
         tree::tree_signal(agent, &exec, signal);
     }
     Ok(())
+}
+
+/// Asks an exec's whole tree to end, and kills what is left of it after a while. Returns when it was asked.
+pub(crate) fn exec_interrupt(agent: &Rc<Agent>, exec: &Rc<Exec>) {
+    tree::tree_signal(agent, exec, crate::sys::number::SIGTERM);
+    let (agent, exec) = (Rc::clone(agent), Rc::clone(exec));
+    tokio::task::spawn_local(async move {
+        // Its main process may be gone long before those that it started.
+        tokio::time::sleep(INTERRUPT_GRACE).await;
+        tree::tree_kill(&agent, &exec).await;
+    });
 }
 
 /// Looks after an exec from its start until its process and its output have ended.

@@ -133,6 +133,17 @@ impl Exec {
         })
     }
 
+    /// Waits until it is finished.
+    pub(crate) async fn ended(&self) -> ExecEnd {
+        loop {
+            let changed = self.output_changed();
+            if let Some(end) = self.end() {
+                return end;
+            }
+            changed.await;
+        }
+    }
+
     // Its output.
 
     /// What waits of a stream.

@@ -18,9 +18,9 @@ use rustix::{
     io::Errno,
 };
 
-pub(crate) use read::file_read;
+pub(crate) use read::{file_open, file_read};
 pub(crate) use worker::Worker;
-pub(crate) use write::file_write;
+pub(crate) use write::{Writing, file_write};
 
 use crate::failure::{failure, failure_os};
 

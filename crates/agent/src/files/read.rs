@@ -74,7 +74,10 @@ pub(crate) async fn file_read(
 }
 
 /// The file, its size and its permission bits.
-fn file_open(path: &GuestPath) -> Result<(File, u64, u32), Failure> {
+///
+/// # Errors
+/// When it can't be opened, or is not a regular file.
+pub(crate) fn file_open(path: &GuestPath) -> Result<(File, u64, u32), Failure> {
     // Without O_NONBLOCK, opening a FIFO waits for a writer: open(2).
     let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
     let file = open(path.as_str(), flags, Mode::empty())

@@ -22,7 +22,7 @@ use rustix::{
     io::Errno,
 };
 
-use super::{FOLDER_MODE, JOB_BYTES, Worker, folders_make, mode_check};
+use super::{FOLDER_MODE, JOB_BYTES, MODE_BITS, Worker, folders_make, mode_check};
 use crate::{
     failure::{failure, failure_os},
     wire::{FrameReader, WireError},
@@ -30,6 +30,8 @@ use crate::{
 
 /// A file of at most this much is small.
 const SMALL_BYTES: usize = 64 << 10;
+/// Permission bits of a file of which nothing is said.
+const FILE_MODE: Mode = Mode::from_bits_truncate(0o644);
 /// As many links one after the other as the kernel follows: path_resolution(7).
 const LINKS_MAX: usize = 40;
 
@@ -45,7 +47,7 @@ pub(crate) async fn file_write(
     path: GuestPath,
     mode: u32,
 ) -> Result<Result<(), Failure>, WireError> {
-    let mut writing = Writing { worker, alone, stage: Some(Stage::new(path, mode)), chunk: Vec::new() };
+    let mut writing = Writing::new(worker, alone, path, Some(mode));
     loop {
         let Some(header) = reader.header().await? else {
             return Err(WireError::Lost(io::ErrorKind::UnexpectedEof.into()));
@@ -57,23 +59,17 @@ pub(crate) async fn file_write(
                     break;
                 }
                 let taken = piece.len();
-                writing.chunk.extend_from_slice(piece);
+                writing.push(piece).await;
                 reader.consume(taken);
-                if writing.chunk.len() >= JOB_BYTES {
-                    writing.step(Stage::write).await;
-                }
             },
-            Kind::InputEnd => {
-                writing.last_step().await;
-                return Ok(writing.result());
-            }
+            Kind::InputEnd => return Ok(writing.finish().await),
             kind => return Err(WireError::Unexpected(kind)),
         }
     }
 }
 
-/// A write in progress, as the connection sees it.
-struct Writing<'a> {
+/// A write in progress, as the connection sees it. Dropped before it is finished, it leaves the file as it was.
+pub(crate) struct Writing<'a> {
     worker: &'a Worker,
     /// No exec runs whose output a slow disk could hold up.
     alone: bool,
@@ -82,7 +78,29 @@ struct Writing<'a> {
     chunk: Vec<u8>,
 }
 
-impl Writing<'_> {
+impl<'a> Writing<'a> {
+    /// Begins to write a file. Without a mode the file keeps the one that it has. `alone` says that no exec runs.
+    pub(crate) fn new(worker: &'a Worker, alone: bool, path: GuestPath, mode: Option<u32>) -> Self {
+        Self { worker, alone, stage: Some(Stage::Wanted { path, mode }), chunk: Vec::new() }
+    }
+
+    /// Adds bytes. What is wrong shows at the end.
+    pub(crate) async fn push(&mut self, bytes: &[u8]) {
+        self.chunk.extend_from_slice(bytes);
+        if self.chunk.len() >= JOB_BYTES {
+            self.step(Stage::write).await;
+        }
+    }
+
+    /// Gives the file its content and name.
+    ///
+    /// # Errors
+    /// A [`Failure`] when it could not be written; then it is as it was.
+    pub(crate) async fn finish(mut self) -> Result<(), Failure> {
+        self.last_step().await;
+        self.result()
+    }
+
     /// Has the thread do a step with the chunk, and empties the chunk.
     async fn step(&mut self, step: impl FnOnce(Stage, &[u8]) -> Stage + Send + 'static) {
         let chunk = std::mem::take(&mut self.chunk);
@@ -131,7 +149,7 @@ enum Stage {
     /// Nothing was done: the file is opened with the first bytes, so that a small one is one step.
     Wanted {
         path: GuestPath,
-        mode: u32,
+        mode: Option<u32>,
     },
     Open(Draft),
     Committed,
@@ -140,13 +158,11 @@ enum Stage {
 }
 
 impl Stage {
-    fn new(path: GuestPath, mode: u32) -> Self {
-        Self::Wanted { path, mode }
-    }
-
     fn write(self, bytes: &[u8]) -> Self {
         let opened = match self {
-            Self::Wanted { path, mode } => mode_check(&path, mode).and_then(|mode| Draft::open(path, mode)),
+            Self::Wanted { path, mode } => {
+                mode.map(|mode| mode_check(&path, mode)).transpose().and_then(|mode| Draft::open(path, mode))
+            }
             Self::Open(draft) => Ok(draft),
             Self::Committed | Self::Failed(_) => return self,
         };
@@ -179,7 +195,7 @@ struct Draft {
 }
 
 impl Draft {
-    fn open(path: GuestPath, mode: Mode) -> Result<Self, Failure> {
+    fn open(path: GuestPath, mode: Option<Mode>) -> Result<Self, Failure> {
         let target = link_resolve(&path)?;
         let replaced = match fs::symlink_metadata(&target) {
             Ok(found) if found.is_file() => Some(found),
@@ -199,6 +215,10 @@ impl Draft {
         let (name, file) = draft_create(&folder).map_err(|errno| {
             failure_os(format_args!("make a file in {}", parent.display()), &errno.into())
         })?;
+        let kept = replaced
+            .as_ref()
+            .map(|found| Mode::from_raw_mode(found.mode()) & Mode::from_bits_truncate(MODE_BITS));
+        let mode = mode.or(kept).unwrap_or(FILE_MODE);
         if let Some(found) = replaced {
             // As an ordinary write, it leaves the file with its owner; where that can't be, with the agent.
             let _ = fchown(&file, Some(Uid::from_raw(found.uid())), Some(Gid::from_raw(found.gid())));

@@ -9,6 +9,7 @@ mod beneath;
 mod draft;
 mod encode;
 mod entry;
+mod folder;
 mod merge;
 mod metadata;
 mod name;
@@ -23,6 +24,7 @@ mod tests;
 mod walk;
 mod write;
 
+pub(crate) use folder::folder_remove;
 pub(crate) use read::tree_read;
 pub(crate) use write::tree_write;
 

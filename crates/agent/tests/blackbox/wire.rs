@@ -2,7 +2,7 @@
 
 use std::{
     fs,
-    io::{Read, Write},
+    io::{BufRead, BufReader, Read, Write},
     net::Shutdown,
     os::{
         fd::OwnedFd,
@@ -21,7 +21,7 @@ use protocol::{
 use rustix::process::{Pid, Signal, kill_process};
 
 /// After this long without an answer a test fails instead of hanging.
-const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A running agent with a folder for the test's files.
 pub(crate) struct Agent {
@@ -41,6 +41,26 @@ impl Agent {
             .spawn()
             .unwrap();
         Self { process, folder }
+    }
+
+    /// Starts one as an operator does in a container: for HTTP, on a port of the kernel's choice. Returns where.
+    pub(crate) fn listen(words: &[&str], variables: &[(&str, &str)]) -> (Self, String) {
+        let folder = tempfile::tempdir().unwrap();
+        let mut process = Command::new(env!("CARGO_BIN_EXE_atoll-agent"))
+            .args(["--listen", "127.0.0.1:0"])
+            .args(words)
+            .envs(variables.iter().copied())
+            .env("HOME", folder.path())
+            .env("TMPDIR", folder.path())
+            .current_dir(folder.path())
+            .stdin(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut line = String::new();
+        BufReader::new(process.stderr.take().unwrap()).read_line(&mut line).unwrap();
+        let address = line.trim().rsplit_once("http://").expect(&line).1.to_owned();
+        (Self { process, folder }, address)
     }
 
     pub(crate) fn connect(&self) -> Connection {

@@ -1,0 +1,109 @@
+//! Users and groups by name and number, as the sandbox's own `/etc/passwd` and `/etc/group` have them: passwd(5).
+//!
+//! Everything here reads files: it belongs on the file thread.
+
+use std::{fs::File, io::Read, path::Path};
+
+use rustix::fs::{Mode, OFlags, open};
+
+/// The most that is read of a small file.
+const SMALL_BYTES_MAX: u64 = 1 << 20;
+
+/// A user.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct User {
+    pub(super) name: String,
+    pub(super) uid: u32,
+    pub(super) gid: u32,
+    pub(super) home: String,
+}
+
+/// All users and groups, read once for whoever asks for many.
+pub(super) struct Accounts {
+    users: Vec<User>,
+    groups: Vec<(String, u32)>,
+}
+
+impl Accounts {
+    pub(super) fn read() -> Self {
+        Self {
+            users: small_file_read(Path::new("/etc/passwd")).lines().filter_map(user_parse).collect(),
+            groups: small_file_read(Path::new("/etc/group")).lines().filter_map(group_parse).collect(),
+        }
+    }
+
+    pub(super) fn user(&self, uid: u32) -> Option<&User> {
+        self.users.iter().find(|user| user.uid == uid)
+    }
+
+    /// The user's name, or the number where there is none.
+    pub(super) fn user_name(&self, uid: u32) -> String {
+        self.user(uid).map_or_else(|| uid.to_string(), |user| user.name.clone())
+    }
+
+    /// The group's name, or the number where there is none.
+    pub(super) fn group_name(&self, gid: u32) -> String {
+        let group = self.groups.iter().find(|(_, known)| *known == gid);
+        group.map_or_else(|| gid.to_string(), |(name, _)| name.clone())
+    }
+
+    /// The number of a name, or of a number.
+    pub(super) fn user_id(&self, name: &str) -> Option<u32> {
+        self.users.iter().find(|user| user.name == name).map(|user| user.uid).or_else(|| id_parse(name))
+    }
+
+    /// As [`Self::user_id`], of a group.
+    pub(super) fn group_id(&self, name: &str) -> Option<u32> {
+        self.groups.iter().find(|(known, _)| known == name).map(|(_, gid)| *gid).or_else(|| id_parse(name))
+    }
+}
+
+/// The text of a regular file, empty if there is none. What is no UTF-8 in it is replaced.
+pub(super) fn small_file_read(path: &Path) -> String {
+    // A pipe in its place would be waited for.
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+    let mut bytes = Vec::new();
+    if let Ok(file) = open(path, flags, Mode::empty()).map(File::from)
+        && file.metadata().is_ok_and(|found| found.is_file())
+    {
+        // As far as it can be read.
+        let _ = file.take(SMALL_BYTES_MAX).read_to_end(&mut bytes);
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+fn user_parse(line: &str) -> Option<User> {
+    let fields: Vec<&str> = line.split(':').collect();
+    let [name, _, uid, gid, _, home, ..] = fields[..] else { return None };
+    Some(User {
+        name: name.to_owned(),
+        uid: uid.parse().ok()?,
+        gid: gid.parse().ok()?,
+        home: home.to_owned(),
+    })
+}
+
+fn group_parse(line: &str) -> Option<(String, u32)> {
+    let mut fields = line.split(':');
+    let name = fields.next()?.to_owned();
+    Some((name, fields.nth(1)?.parse().ok()?))
+}
+
+fn id_parse(text: &str) -> Option<u32> {
+    text.parse().ok().filter(|id| *id != u32::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_of_the_tables_are_read_and_others_passed_over() {
+        let user = user_parse("app:x:1000:100:App,,,:/home/app:/bin/sh").unwrap();
+        assert_eq!((user.uid, user.gid, user.home.as_str()), (1000, 100, "/home/app"));
+        assert_eq!(user_parse("# nothing"), None);
+        assert_eq!(user_parse("app:x:many:100::/:"), None);
+        assert_eq!(group_parse("staff:x:50:a,b"), Some(("staff".to_owned(), 50)));
+        assert_eq!(group_parse("staff"), None);
+    }
+}

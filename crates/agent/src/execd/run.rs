@@ -1,0 +1,103 @@
+//! From what a client wants to run to an exec.
+
+use std::{collections::BTreeMap, path::Path, rc::Rc};
+
+use protocol::{
+    ExecId, GuestPath,
+    agent::{ExecSpec, Failure, FailureKind, Stdin},
+};
+use rustix::process::{getegid, geteuid};
+
+use super::{accounts::Accounts, environment::environment_of};
+use crate::{
+    agent::Agent,
+    exec::{Exec, exec_start},
+    failure::failure,
+    http::HttpError,
+};
+
+/// What is to run, and as whom.
+pub(super) struct Run {
+    /// Programs with arguments; the first that is there is started.
+    pub(super) argvs: Vec<Vec<String>>,
+    pub(super) cwd: Option<String>,
+    /// Milliseconds; 0 is none.
+    pub(super) timeout: Option<u64>,
+    pub(super) uid: Option<u32>,
+    pub(super) gid: Option<u32>,
+    pub(super) envs: BTreeMap<String, String>,
+}
+
+/// A text for a shell: bash if there is one, else sh.
+pub(super) fn shell_argvs(script: &str) -> Vec<Vec<String>> {
+    ["bash", "sh"].map(|shell| [shell, "-c", script].map(str::to_owned).to_vec()).to_vec()
+}
+
+/// Starts it.
+///
+/// # Errors
+/// 400 for what can't be started because of what the client said.
+pub(super) async fn run_start(agent: &Rc<Agent>, run: Run) -> Result<Rc<Exec>, HttpError> {
+    if run.gid.is_some() && run.uid.is_none() {
+        return Err(HttpError::body("`gid` is given without `uid`"));
+    }
+    let Run { argvs, cwd, timeout, uid, gid, envs } = run;
+    let prepare = move || {
+        let accounts = Accounts::read();
+        let cwd = folder_check(cwd.as_deref())?;
+        let own = (geteuid().as_raw(), getegid().as_raw());
+        let group_of = |uid| accounts.user(uid).map_or(uid, |user| user.gid);
+        let ids = (uid.unwrap_or(own.0), gid.or(uid.map(group_of)).unwrap_or(own.1));
+        Ok((cwd, ids, environment_of(&accounts, own.0, uid, envs)))
+    };
+    let (cwd, (uid, gid), env) = agent.files.run(prepare).await.map_err(start_refuse)?;
+    let mut spec = ExecSpec {
+        id: ExecId::random(),
+        argv: Vec::new(),
+        env: env.into_iter().collect(),
+        cwd,
+        uid,
+        gid,
+        stdin: Stdin::Null,
+        timeout_ms: timeout.filter(|timeout| *timeout > 0),
+        output_bytes_max: None,
+        retain_bytes: 0,
+    };
+    let mut reason = failure(FailureKind::Invalid, "start a process: there is nothing to start");
+    for argv in argvs {
+        spec.argv = argv;
+        match exec_start(agent, &spec) {
+            Ok(exec) => return Ok(exec),
+            Err(failure) => reason = failure,
+        }
+        if reason.kind != FailureKind::NotFound {
+            break;
+        }
+    }
+    Err(start_refuse(reason))
+}
+
+/// The folder to start in. One that is not there is told before there is a process. Looks at the disk.
+///
+/// # Errors
+/// When there is no such folder.
+pub(super) fn folder_check(cwd: Option<&str>) -> Result<GuestPath, Failure> {
+    let own = std::env::current_dir().unwrap_or_else(|_| "/".into());
+    let path = own.join(cwd.filter(|cwd| !cwd.is_empty()).unwrap_or_default());
+    let text = path.to_str().unwrap_or("/");
+    let invalid = |reason: &dyn std::fmt::Display| {
+        failure(FailureKind::Invalid, format!("the working directory {text:?}: {reason}"))
+    };
+    if cwd.is_some() && !Path::new(text).is_dir() {
+        return Err(invalid(&"there is no such directory"));
+    }
+    GuestPath::absolute(text).map_err(|reason| invalid(&reason))
+}
+
+/// A program that does not exist is the client's mistake, and not a thing that it asked for.
+fn start_refuse(failure: Failure) -> HttpError {
+    match failure.kind {
+        FailureKind::NotFound | FailureKind::Denied => HttpError::body(failure.message),
+        _ => failure.into(),
+    }
+}

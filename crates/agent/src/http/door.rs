@@ -1,0 +1,88 @@
+//! Who may ask: by each door another proof.
+
+use std::net::IpAddr;
+
+use hyper::{HeaderMap, StatusCode, header};
+use subtle::ConstantTimeEq;
+
+use super::HttpError;
+
+/// The header that carries the token.
+const TOKEN_HEADER: &str = "x-execd-access-token";
+
+/// A secret that is compared without telling by the time how much of it was right.
+pub(crate) struct Token(String);
+
+impl Token {
+    /// `None` for an empty one, which would be no secret.
+    pub(crate) fn new(token: String) -> Option<Self> {
+        (!token.is_empty()).then_some(Self(token))
+    }
+}
+
+/// How a connection came in.
+pub(crate) enum Door {
+    /// Over the control socket: the server has found out who asks.
+    Server,
+    /// Over TCP, with a token in each request.
+    Token(Token),
+    /// Over TCP on the loopback without a token. Whoever may connect may ask, except a web page in a browser.
+    Loopback,
+}
+
+impl Door {
+    /// # Errors
+    /// 401 without the right token; 403 for what a browser sends for a page of somebody else.
+    pub(crate) fn check(&self, headers: &HeaderMap) -> Result<(), HttpError> {
+        match self {
+            Self::Server => Ok(()),
+            Self::Token(token) => {
+                let given = headers.get(TOKEN_HEADER).map_or(&b""[..], |value| value.as_bytes());
+                if bool::from(given.ct_eq(token.0.as_bytes())) {
+                    return Ok(());
+                }
+                let message = "the header X-EXECD-ACCESS-TOKEN is missing or has not the agent's token";
+                Err(HttpError::new(StatusCode::UNAUTHORIZED, "UNAUTHORIZED", message))
+            }
+            Self::Loopback if headers.contains_key(header::ORIGIN) || !host_is_local(headers) => {
+                let message = "without a token, web pages and other host names than localhost are refused; \
+                               start the agent with a token";
+                Err(HttpError::new(StatusCode::FORBIDDEN, "FORBIDDEN", message))
+            }
+            Self::Loopback => Ok(()),
+        }
+    }
+}
+
+/// Whether the client means this machine by name or address; a name that was made to lead here is another.
+fn host_is_local(headers: &HeaderMap) -> bool {
+    let Some(host) = headers.get(header::HOST).and_then(|host| host.to_str().ok()) else { return false };
+    let name = match host.rsplit_once(':') {
+        Some((name, port)) if !port.contains(']') => name,
+        _ => host,
+    };
+    let address = name.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
+    name.eq_ignore_ascii_case("localhost") || address.is_ok_and(|address| address.is_loopback())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_names_of_this_machine_are_local() {
+        let is_local = |host: &str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::HOST, host.parse().unwrap());
+            host_is_local(&headers)
+        };
+        for host in ["localhost", "LocalHost:80", "127.0.0.1", "127.1.2.3:9", "[::1]", "[::1]:8080"] {
+            assert!(is_local(host), "{host}");
+        }
+        for host in ["example.org", "example.org:80", "10.0.0.1:80", "localhost.example.org", "[::2]:80", ""]
+        {
+            assert!(!is_local(host), "{host}");
+        }
+        assert!(!host_is_local(&HeaderMap::new()));
+    }
+}

@@ -1,0 +1,61 @@
+//! HTTP/1.1 over a connection, by whichever door it came in. Nothing of it exists before the first connection.
+//!
+//! This room must not know what a request asks for: [`crate::execd`] answers.
+
+mod body;
+mod door;
+mod error;
+mod listen;
+mod query;
+mod request;
+mod response;
+
+use std::{convert::Infallible, rc::Rc, time::Duration};
+
+use hyper::{server::conn::http1, service::service_fn};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
+use tokio::net::UnixStream;
+
+pub(crate) use body::{Outgoing, Pieces, body_stream};
+pub(crate) use door::{Door, Token};
+pub(crate) use error::HttpError;
+pub(crate) use listen::http_accept;
+pub(crate) use query::Query;
+pub(crate) use request::{Incoming, json_array, json_object, json_optional};
+pub(crate) use response::{Reply, empty, event_stream, json, json_pieces, octets, text};
+
+use crate::{agent::Agent, execd};
+
+/// How long a head may take to come, the wait for the next request on a connection included.
+const HEAD_TIME_MAX: Duration = Duration::from_secs(60);
+/// What is buffered of a connection in each direction.
+const BUFFER_BYTES: usize = 128 << 10;
+
+/// Serves the rest of a connection of the control socket. `early` is what came before this.
+pub(crate) async fn http_serve_unix(agent: Rc<Agent>, stream: UnixStream, early: Vec<u8>) {
+    let (read_half, write_half) = stream.into_split();
+    let read_half = std::io::Cursor::new(early).chain(read_half);
+    http_serve(agent, Rc::new(Door::Server), tokio::io::join(read_half, write_half)).await;
+}
+
+/// Serves a connection to its end. What goes wrong on it concerns no other.
+async fn http_serve(agent: Rc<Agent>, door: Rc<Door>, io: impl AsyncRead + AsyncWrite + Unpin + 'static) {
+    let service = service_fn(move |request| {
+        let (agent, door) = (Rc::clone(&agent), Rc::clone(&door));
+        async move {
+            let reply = match door.check(request.headers()) {
+                Ok(()) => execd::answer(&agent, request).await,
+                Err(error) => Err(error),
+            };
+            Ok::<_, Infallible>(reply.unwrap_or_else(HttpError::into_reply))
+        }
+    });
+    // It fails when the client breaks the connection off, which nobody needs to be told.
+    let _ = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_TIME_MAX)
+        .max_buf_size(BUFFER_BYTES)
+        .serve_connection(TokioIo::new(io), service)
+        .await;
+}

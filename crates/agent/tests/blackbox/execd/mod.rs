@@ -1,0 +1,10 @@
+//! execd over HTTP, with real programs and files. One module per promise.
+
+mod commands;
+mod doors;
+mod downloads;
+mod files;
+mod metrics;
+mod sessions;
+mod streams;
+mod uploads;

@@ -5,6 +5,7 @@ use std::{io::Write, path::PathBuf, process::ExitCode, time::Duration};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use engine::program::Language;
 use protocol::{SandboxId, limits::MEMORY_BYTES_MIN};
+use storage::images::{Reference, ReferenceError};
 
 use crate::{config::ServeOptions, failure::Outcome, terminal};
 
@@ -23,6 +24,7 @@ Examples:
   atoll run --runtime typescript hello.ts        one program
   atoll run --net nat -- curl -sI https://example.org
   atoll keys create --admin                      a key, needed beyond 127.0.0.1
+  atoll image pull debian:12                     an image of a registry
   atoll doctor                                   what this host offers, what is missing
   atoll ps                                       the sandboxes of the server on 127.0.0.1:8080";
 
@@ -46,6 +48,15 @@ pub(crate) enum Command {
     /// The pinned language tools that sandboxes use
     #[command(subcommand)]
     Toolchain(ToolchainCommand),
+    /// Images of registries and archives: pull, import, list and remove them (needs root)
+    #[command(subcommand)]
+    Image(ImageCommand),
+    /// Unpacks a layer into the folder it is started in; the other commands start it
+    #[command(hide = true)]
+    ImageUnpack {
+        /// The most that the layer may unpack to
+        bytes_max: u64,
+    },
 }
 
 const RUN_EXAMPLES: &str = "\
@@ -272,6 +283,113 @@ pub(crate) struct ToolchainInstallOptions {
     /// Their names: node, bun, typescript
     #[arg(required_unless_present = "all")]
     pub(crate) names: Vec<String>,
+}
+
+const PULL_EXAMPLES: &str = "\
+Everything is compared with its digest, and unpacked by a process without power over this machine.
+Registries are spoken to with encryption only, but for those on this machine itself.
+
+Examples:
+  atoll image pull debian:12
+  atoll image pull localhost:5000/team/tool@sha256:4355a46b19d348dc2f57c046f8ef63d4538ebb936000f3c9ee954a27460dd865
+  atoll image pull ghcr.io/team/tool:1.2 --username me --password-stdin < token";
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ImageCommand {
+    /// Pull an image from a registry
+    Pull(ImagePullOptions),
+    /// Make an image of an archive of a root file system
+    Import(ImageImportOptions),
+    /// List the images that are here
+    List(ImageListOptions),
+    /// Remove images, and what no other image needs of them
+    Rm(ImageRmOptions),
+    /// Remove what no image needs, and old downloads
+    Prune(ImagePruneOptions),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ImageFolder {
+    /// The data directory; made if there is none
+    #[arg(long, env = "ATOLL_DATA_DIR", default_value = storage::layout::DataDir::DEFAULT)]
+    pub(crate) data_dir: PathBuf,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = PULL_EXAMPLES)]
+pub(crate) struct ImagePullOptions {
+    #[command(flatten)]
+    pub(crate) folder: ImageFolder,
+    /// The user's name at the registry
+    #[arg(long, requires = "password_stdin")]
+    pub(crate) username: Option<String>,
+    /// Read the password, or the token that stands for it, from standard input
+    #[arg(long, requires = "username")]
+    pub(crate) password_stdin: bool,
+    /// The most that a layer may unpack to: 512M, 8G [default: 32G, or seven eighths of what is free]
+    #[arg(long, value_name = "SIZE", value_parser = bytes)]
+    pub(crate) max_size: Option<u64>,
+    #[command(flatten)]
+    pub(crate) output: JsonOption,
+    /// The image: NAME, NAME:TAG, HOST:PORT/NAME:TAG, NAME@sha256:DIGEST
+    #[arg(value_parser = image_reference)]
+    pub(crate) reference: Reference,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ImageImportOptions {
+    #[command(flatten)]
+    pub(crate) folder: ImageFolder,
+    /// What to call it
+    #[arg(long, value_parser = image_name)]
+    pub(crate) name: Reference,
+    /// The most that it may unpack to: 512M, 8G [default: 32G, or seven eighths of what is free]
+    #[arg(long, value_name = "SIZE", value_parser = bytes)]
+    pub(crate) max_size: Option<u64>,
+    #[command(flatten)]
+    pub(crate) output: JsonOption,
+    /// A tar of a root file system, also packed with gzip or zstd; - reads it from standard input
+    pub(crate) file: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ImageListOptions {
+    #[command(flatten)]
+    pub(crate) folder: ImageFolder,
+    #[command(flatten)]
+    pub(crate) output: JsonOption,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ImageRmOptions {
+    #[command(flatten)]
+    pub(crate) folder: ImageFolder,
+    /// The images' names, as `atoll image list` shows them
+    #[arg(required = true, value_parser = image_reference)]
+    pub(crate) names: Vec<Reference>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ImagePruneOptions {
+    #[command(flatten)]
+    pub(crate) folder: ImageFolder,
+    /// Also remove all downloads that were broken off, and the images that have been here longest until the rest takes no
+    /// more than this: 0, 20G
+    #[arg(long, value_name = "SIZE", value_parser = bytes)]
+    pub(crate) keep: Option<u64>,
+}
+
+fn image_reference(text: &str) -> Result<Reference, String> {
+    text.parse().map_err(|error: ReferenceError| error.to_string())
+}
+
+fn image_name(text: &str) -> Result<Reference, String> {
+    let name = image_reference(text)?;
+    match name.digest() {
+        Some(_) => Err("a name that is given has no digest".to_owned()),
+        None if text == "host" => Err("`host` is this machine's own image; take another name".to_owned()),
+        None => Ok(name),
+    }
 }
 
 /// Gives the answer that clap has: what `--help` and `--version` print, or what is wrong with the arguments.

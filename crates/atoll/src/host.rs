@@ -55,6 +55,15 @@ pub(crate) fn root_check() -> Outcome<()> {
     Err(Failure::new("only root can make sandboxes").hint("start it with sudo; `atoll doctor` says more"))
 }
 
+/// How the storage asks the kernel for what btrfs and loop devices do.
+pub(crate) fn kernel_calls() -> KernelCalls<'static> {
+    KernelCalls {
+        quota_enable: &jail::btrfs_quota_enable,
+        loop_grow: &jail::loop_grow,
+        btrfs_grow: &jail::btrfs_grow,
+    }
+}
+
 /// Prepares the host and starts the launcher. The process must be root and have one thread.
 pub(crate) fn prepare(options: HostOptions) -> Outcome<Host> {
     root_check()?;
@@ -65,12 +74,7 @@ pub(crate) fn prepare(options: HostOptions) -> Outcome<Host> {
     run_folder_mount(&data).during("prepare the folder of what runs")?;
     let facts = HostFacts::detect().during("look at the host")?;
     controllers_check(&facts)?;
-    let calls = KernelCalls {
-        quota_enable: &jail::btrfs_quota_enable,
-        loop_grow: &jail::loop_grow,
-        btrfs_grow: &jail::btrfs_grow,
-    };
-    let pool_options = PoolOptions { size_bytes: options.storage_bytes, calls };
+    let pool_options = PoolOptions { size_bytes: options.storage_bytes, calls: kernel_calls() };
     let pool = pool_open(&data, pool_options).during("open the storage")?;
     let mut notes = pool.notes.clone();
     if let Quota::Off { reason } = &pool.quota {

@@ -3,6 +3,7 @@
 //! - [`host`] finds out what the machine offers.
 //! - [`plan`] turns a request and those facts into a [`plan::LaunchPlan`], without touching anything.
 //! - `apply` carries a plan out, in the process that becomes the sandbox's first.
+//! - [`unpacking`] takes a process that reads hostile bytes away from the host.
 //! - [`launcher`] is the privileged process; [`client`] is how the server talks to it.
 //!
 //! It must not know HTTP, dialects or the store. System calls that need `unsafe` are in `sys.rs` alone.
@@ -17,6 +18,8 @@ mod netlink;
 pub mod plan;
 pub mod privileges;
 mod sys;
+pub mod unpacking;
+mod user_namespace;
 
 pub use failure::StepError;
 

@@ -1,4 +1,4 @@
-//! How the work on toolchains is shown: bars on a terminal, plain lines elsewhere.
+//! How the work on toolchains and images is shown: bars on a terminal, plain lines elsewhere.
 //!
 //! It must not know what is downloaded, from where, or who asked.
 

@@ -14,7 +14,7 @@ pub(crate) use packages::Purpose;
 /// Options of `cargo xtask setup`.
 #[derive(Args)]
 pub(crate) struct SetupArgs {
-    /// Also install what only the tests and the benchmark need (bubblewrap, runc, curl, jq).
+    /// Also install what only the tests and the benchmark need (bubblewrap, runc, curl, jq, a registry).
     #[arg(long)]
     tests: bool,
 }

@@ -32,8 +32,10 @@ const PACKAGES: &[Package] = &[
     Package { name: "npm", program: "npm", purpose: Purpose::Server },
     Package { name: "python3", program: "python3", purpose: Purpose::Server },
     Package { name: "util-linux", program: "unshare", purpose: Purpose::Server },
+    Package { name: "apache2-utils", program: "htpasswd", purpose: Purpose::Tests },
     Package { name: "bubblewrap", program: "bwrap", purpose: Purpose::Tests },
     Package { name: "curl", program: "curl", purpose: Purpose::Tests },
+    Package { name: "docker-registry", program: "docker-registry", purpose: Purpose::Tests },
     Package { name: "jq", program: "jq", purpose: Purpose::Tests },
     Package { name: "runc", program: "runc", purpose: Purpose::Tests },
 ];

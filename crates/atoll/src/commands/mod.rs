@@ -1,6 +1,7 @@
 //! The commands, one file each.
 
 mod doctor;
+mod image;
 mod keys;
 mod logs;
 mod ps;
@@ -27,5 +28,7 @@ pub(crate) fn run(cli: Cli) -> Outcome<ExitCode> {
         Command::Rm(options) => rm::rm(&options),
         Command::Keys(command) => keys::keys(command),
         Command::Toolchain(command) => toolchain::toolchain(command),
+        Command::Image(command) => image::image(command),
+        Command::ImageUnpack { bytes_max } => image::unpack(bytes_max),
     }
 }

@@ -41,7 +41,8 @@ pub(crate) fn as_user<T>(id: u32, act: impl FnOnce() -> rustix::io::Result<T>) -
     done
 }
 
-fn become_root_inside() -> rustix::io::Result<()> {
+/// Becomes user and group 0 of the user namespace, without other groups.
+pub(crate) fn become_root_inside() -> rustix::io::Result<()> {
     thread::set_thread_groups(&[])?;
     thread::set_thread_res_gid(Gid::ROOT, Gid::ROOT, Gid::ROOT)?;
     thread::set_thread_res_uid(Uid::ROOT, Uid::ROOT, Uid::ROOT)?;
@@ -59,7 +60,7 @@ fn lower_limit(limit: &plan::ResourceLimit) -> rustix::io::Result<()> {
 }
 
 /// Drops every capability that is not in `keep` for ever. Exec then gives root what is left.
-fn bounding_set_reduce(keep: &[plan::Capability]) -> Result<(), StepError> {
+pub(crate) fn bounding_set_reduce(keep: &[plan::Capability]) -> Result<(), StepError> {
     for number in 0..=plan::HIGHEST_CAPABILITY {
         if keep.iter().any(|capability| capability.number == number) {
             continue;
@@ -76,7 +77,7 @@ fn bounding_set_reduce(keep: &[plan::Capability]) -> Result<(), StepError> {
 
 /// A second wall behind the mount namespace: no file outside of the present root, by whatever descriptor,
 /// and no signals or abstract sockets out of the sandbox. Does what the kernel's Landlock can.
-fn landlock_restrict() -> Result<(), StepError> {
+pub(crate) fn landlock_restrict() -> Result<(), StepError> {
     use landlock::{
         ABI, Access, AccessFs, CompatLevel, Compatible, PathBeneath, PathFd, Ruleset, RulesetAttr,
         RulesetCreatedAttr, RulesetError, Scope,

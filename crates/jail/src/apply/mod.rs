@@ -13,7 +13,7 @@ use std::{
     os::fd::{AsFd, BorrowedFd},
 };
 
-pub(crate) use identity::as_user;
+pub(crate) use identity::{as_user, become_root_inside, bounding_set_reduce, landlock_restrict};
 use protocol::HostPath;
 
 use crate::{

@@ -20,8 +20,8 @@ use protocol::{
     SandboxId,
     launcher::{LaunchSpec, NetworkMode},
 };
-pub(crate) use slot::is_sandbox_id;
 pub use slot::{IDS_PER_SANDBOX, Instance, SLOTS_PER_INSTANCE, Slot};
+pub(crate) use slot::{UNPACKING_FIRST_ID, is_sandbox_id};
 
 use crate::host::HostFacts;
 

@@ -19,6 +19,9 @@ const SLOT_STRIDE: u16 = 1024;
 /// those that useradd hands out in /etc/subuid.
 const FIRST_ID: u32 = 0x7000_0000;
 
+/// First id of the processes that unpack images: that of a number which no slot has.
+pub(crate) const UNPACKING_FIRST_ID: u32 = FIRST_ID + (SLOT_STRIDE as u32 - 1) * IDS_PER_SANDBOX;
+
 /// The addresses of all instances: 10.213.0.0/18, a /22 for each.
 const FIRST_ADDRESS: u32 = u32::from_be_bytes([10, 213, 0, 0]);
 
@@ -126,6 +129,8 @@ mod tests {
             );
             assert!(pair[0].address() < pair[1].address());
         }
+        assert!(slots.iter().all(|slot| slot.first_id() != UNPACKING_FIRST_ID));
+        assert!(is_sandbox_id(UNPACKING_FIRST_ID));
         let last = slots.last().unwrap();
         assert!(last.first_id().checked_add(IDS_PER_SANDBOX).is_some());
     }

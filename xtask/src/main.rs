@@ -10,6 +10,7 @@ mod setup;
 mod source;
 mod test;
 mod tidy;
+mod vm;
 mod workspace;
 
 use std::error::Error;
@@ -56,6 +57,10 @@ enum Command {
     /// Starts a server of its own and removes it afterwards. Exits with 0 whatever the numbers are; keep the
     /// machine quiet meanwhile.
     Bench(bench::BenchArgs),
+    /// Build, and check the binary in a virtual machine with Debian 12's own kernel and control groups of version 2 only.
+    ///
+    /// Needs root and installs QEMU if it is missing; KVM is not needed. Takes some minutes.
+    Vm,
     /// Check the rules of the house: file openings and sizes, crate edges, `unsafe`, names, words, links.
     ///
     /// Prints every violation with what to do about it. Each rule is one file in `xtask/src/tidy/`.
@@ -96,6 +101,7 @@ fn command_run(command: Command) -> Result<(), Box<dyn Error>> {
             setup::setup(Purpose::Tests)?;
             bench::bench(&workspace, &args)?;
         }
+        Command::Vm => vm::vm(&workspace, &release::build(&workspace)?)?,
         Command::Tidy => tidy::tidy(&workspace)?,
     }
     Ok(())

@@ -31,7 +31,7 @@ pub(crate) async fn reconcile(
         intents.into_iter().partition(|intent| intent.name.is_some() && there.contains(&intent.id));
     let last_boot = store.fact_get(Fact::Boot).await.map_err(Error::internal)?;
     if last_boot.is_none() && page.records.is_empty() {
-        unknown_snapshots_refuse(runtime).await?;
+        unknown_snapshots_refuse(there.len())?;
     }
     let rebooted = last_boot.is_some_and(|boot| boot != settings.boot);
     let lost =
@@ -145,8 +145,7 @@ fn was_alive(state: SandboxState) -> bool {
 
 /// Under a database that no server has used yet there are no snapshots. If there are, it is not the one that belongs to
 /// the storage, and what is on none of its records must not be removed.
-async fn unknown_snapshots_refuse(runtime: &dyn Runtime) -> Result<()> {
-    let there = runtime.snapshot_list().await.map_err(Error::internal)?.len();
+fn unknown_snapshots_refuse(there: usize) -> Result<()> {
     if there == 0 {
         return Ok(());
     }

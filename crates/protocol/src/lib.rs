@@ -4,6 +4,7 @@
 //! or any dialect: what crosses a process boundary can be built, encoded and compared in a test.
 
 pub mod agent;
+pub mod entry_name;
 pub mod frame;
 mod id;
 pub mod launcher;

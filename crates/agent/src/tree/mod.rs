@@ -31,7 +31,7 @@ pub(crate) use write::tree_write;
 /// The unit of a tar stream.
 const BLOCK_BYTES: usize = 512;
 /// How many folders deep a tree may be: each level of a walk holds a descriptor.
-const DEPTH_MAX: usize = 256;
+const DEPTH_MAX: usize = protocol::entry_name::DEPTH_MAX;
 /// The most headers that an archive may have.
 const ENTRIES_MAX: u64 = 1_000_000;
 /// What the header of a header may have: a long name, extended attributes.

@@ -1,59 +1,12 @@
 //! Which names and link targets an archive may have. It compares bytes, and must not know files.
 
-use protocol::GuestPath;
-
-use super::DEPTH_MAX;
-
-/// The longest name of a file (`NAME_MAX`).
-const NAME_BYTES_MAX: usize = 255;
-/// The longest path (`PATH_MAX`, its NUL not counted).
-const PATH_BYTES_MAX: usize = 4095;
-/// How much of a name a message shows.
-const SHOWN_CHARS: usize = 200;
+pub(super) use protocol::entry_name::{normalise, shown, split};
+use protocol::{GuestPath, entry_name::PATH_BYTES_MAX};
 
 /// Folders of an image that programs link to by their absolute path: `python3` of a virtual environment.
 const IMAGE_FOLDERS: [&[u8]; 6] = [b"/usr", b"/bin", b"/sbin", b"/lib", b"/lib64", b"/opt"];
 /// What dotfiles link to that must stay empty.
 const NULL_DEVICE: &[u8] = b"/dev/null";
-
-/// The normal form of an entry's name: without `.`, empty parts and a closing slash. Empty for the tree's
-/// folder itself.
-///
-/// # Errors
-/// Why the name is refused.
-pub(super) fn normalise(name: &[u8]) -> Result<Vec<u8>, &'static str> {
-    if name.is_empty() {
-        return Err("it has no name");
-    }
-    if name.contains(&0) {
-        return Err("its name has a NUL byte");
-    }
-    if name.starts_with(b"/") {
-        return Err("its name is absolute");
-    }
-    let mut path = Vec::with_capacity(name.len());
-    let mut depth = 0;
-    for part in name.split(|&byte| byte == b'/') {
-        match part {
-            b"" | b"." => continue,
-            b".." => return Err("its name has `..`"),
-            part if part.len() > NAME_BYTES_MAX => return Err("a part of its name is over 255 bytes"),
-            _ => {}
-        }
-        if depth > 0 {
-            path.push(b'/');
-        }
-        path.extend_from_slice(part);
-        depth += 1;
-    }
-    if path.len() > PATH_BYTES_MAX {
-        return Err("its name is over 4095 bytes");
-    }
-    if depth > DEPTH_MAX {
-        return Err("it is below more than 256 folders");
-    }
-    Ok(path)
-}
 
 /// Checks that a symbolic link at `path` leads nowhere but into the tree at `folder` or a folder of the
 /// image.
@@ -101,40 +54,9 @@ fn is_at_or_below(path: &[u8], folder: &[u8]) -> bool {
     }
 }
 
-/// The folder and the last part of a path in normal form.
-pub(super) fn split(path: &[u8]) -> (&[u8], &[u8]) {
-    match path.iter().rposition(|&byte| byte == b'/') {
-        Some(slash) => (&path[..slash], &path[slash + 1..]),
-        None => (b"", path),
-    }
-}
-
-/// A name for a message: readable, on one line, not too long.
-pub(super) fn shown(name: &[u8]) -> String {
-    let text = String::from_utf8_lossy(name);
-    let mut shown: String = text.chars().take(SHOWN_CHARS).flat_map(char::escape_debug).collect();
-    if text.chars().nth(SHOWN_CHARS).is_some() {
-        shown.push('…');
-    }
-    shown
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn names_are_normal_or_refused() {
-        assert_eq!(normalise(b"./a//b/./c/").unwrap(), b"a/b/c");
-        assert_eq!(normalise(b"./").unwrap(), b"");
-        assert_eq!(normalise(b"\xff/..x").unwrap(), b"\xff/..x");
-        let deep = b"a/".repeat(DEPTH_MAX);
-        assert!(normalise(&deep).is_ok());
-        let long = b"x".repeat(256);
-        for name in [&b""[..], b"/a", b"a/../b", b"..", b"a\0b", &long, &b"a/".repeat(DEPTH_MAX + 1)] {
-            assert!(normalise(name).is_err(), "{}", shown(name));
-        }
-    }
 
     #[test]
     fn links_stay_in_the_tree_or_lead_into_the_image() {

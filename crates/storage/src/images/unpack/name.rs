@@ -1,12 +1,7 @@
 //! Which names the entries of a layer may have, and which of them are whiteouts. It compares bytes.
 
-/// The longest name of a file (`NAME_MAX`).
-const NAME_BYTES_MAX: usize = 255;
-/// The longest path (`PATH_MAX`, its NUL not counted).
-const PATH_BYTES_MAX: usize = 4095;
-/// How many folders deep a layer may be.
-const DEPTH_MAX: usize = 256;
-const SHOWN_CHARS: usize = 200;
+use protocol::entry_name;
+pub(super) use protocol::entry_name::{shown, split};
 
 /// What a name with this in front says is gone (OCI image specification, "Whiteouts").
 const WHITEOUT: &[u8] = b".wh.";
@@ -28,38 +23,17 @@ pub(super) enum Meaning<'a> {
     Nothing,
 }
 
-/// The normal form of an entry's name: without `.`, empty parts and a closing slash. Empty for the root itself.
+/// The normal form of an entry's name, as [`entry_name::normalise`]; and not below a whiteout.
 ///
 /// # Errors
 /// Why the name is refused.
 pub(super) fn normalise(name: &[u8]) -> Result<Vec<u8>, &'static str> {
-    if name.is_empty() {
-        return Err("it has no name");
-    }
-    if name.contains(&0) {
-        return Err("its name has a NUL byte");
-    }
-    if name.starts_with(b"/") {
-        return Err("its name is absolute");
-    }
-    let parts = name.split(|&byte| byte == b'/').filter(|part| !matches!(*part, b"" | b"."));
-    let parts: Vec<&[u8]> = parts.collect();
-    if parts.contains(&&b".."[..]) {
-        return Err("its name has `..`");
-    }
-    if parts.iter().any(|part| part.len() > NAME_BYTES_MAX) {
-        return Err("a part of its name is over 255 bytes");
-    }
-    if parts.len() > DEPTH_MAX {
-        return Err("it is below more than 256 folders");
-    }
+    let path = entry_name::normalise(name)?;
     // A mark in the middle would be a folder of that name: it means nothing, and hides what is below.
-    let above = parts.split_last().map_or(&[][..], |(_, above)| above);
-    if above.iter().any(|part| part.starts_with(WHITEOUT)) {
+    if split(&path).0.split(|&byte| byte == b'/').any(|part| part.starts_with(WHITEOUT)) {
         return Err("it is below a whiteout");
     }
-    let path = parts.join(&b'/');
-    if path.len() > PATH_BYTES_MAX { Err("its name is over 4095 bytes") } else { Ok(path) }
+    Ok(path)
 }
 
 /// What the last name of a path says.
@@ -81,26 +55,10 @@ pub(super) fn meaning(path: &[u8]) -> Result<Meaning<'_>, &'static str> {
     }
 }
 
-/// The folder and the last part of a path in normal form.
-pub(super) fn split(path: &[u8]) -> (&[u8], &[u8]) {
-    match path.iter().rposition(|&byte| byte == b'/') {
-        Some(slash) => (&path[..slash], &path[slash + 1..]),
-        None => (b"", path),
-    }
-}
-
-/// A name for a message: readable, on one line, not too long.
-pub(super) fn shown(name: &[u8]) -> String {
-    let text = String::from_utf8_lossy(name);
-    let mut shown: String = text.chars().take(SHOWN_CHARS).flat_map(char::escape_debug).collect();
-    if text.chars().nth(SHOWN_CHARS).is_some() {
-        shown.push('…');
-    }
-    shown
-}
-
 #[cfg(test)]
 mod tests {
+    use protocol::entry_name::DEPTH_MAX;
+
     use super::*;
 
     #[test]

@@ -172,6 +172,8 @@ fn record(caller: &Caller, original: SandboxRecord) -> SandboxRecord {
         ephemeral: true,
         last_result: None,
         pending: None,
+        entrypoint: None,
+        details: None,
         ..original
     }
 }

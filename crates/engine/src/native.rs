@@ -150,6 +150,14 @@ impl Runtime for NativeRuntime {
         self.ask(|launcher| async move { launcher.remove(sandbox).await }).await
     }
 
+    async fn pause(&self, sandbox: SandboxId) -> Result<(), RuntimeError> {
+        self.ask(|launcher| async move { launcher.freeze(sandbox).await }).await
+    }
+
+    async fn resume(&self, sandbox: SandboxId) -> Result<(), RuntimeError> {
+        self.ask(|launcher| async move { launcher.thaw(sandbox).await }).await
+    }
+
     async fn stats(&self, sandbox: SandboxId) -> Result<Stats, RuntimeError> {
         self.ask(|launcher| async move { launcher.stats(sandbox).await }).await
     }

@@ -68,6 +68,12 @@ pub trait Runtime: Send + Sync + 'static {
     /// Kills all of a sandbox and removes its layer.
     async fn remove(&self, sandbox: SandboxId) -> Result<Stats, RuntimeError>;
 
+    /// Stops all processes of a sandbox, their memory kept.
+    async fn pause(&self, sandbox: SandboxId) -> Result<(), RuntimeError>;
+
+    /// The reverse of pause.
+    async fn resume(&self, sandbox: SandboxId) -> Result<(), RuntimeError>;
+
     /// What a sandbox uses now.
     async fn stats(&self, sandbox: SandboxId) -> Result<Stats, RuntimeError>;
 

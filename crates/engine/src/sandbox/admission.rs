@@ -64,6 +64,9 @@ pub(crate) fn admit(caller: &Caller, spec: SandboxSpec, settings: &Settings) -> 
         last_result: None,
         ephemeral: false,
         pending: None,
+        entrypoint: spec.entrypoint,
+        details: spec.details,
+        on_access: spec.on_access,
     };
     Ok(Admitted { record, program })
 }

@@ -2,6 +2,7 @@
 
 mod admission;
 mod ending;
+mod entrypoint;
 mod handle;
 mod import;
 mod operation;
@@ -13,6 +14,7 @@ mod taking;
 mod task;
 mod upload;
 mod uptime;
+mod usage;
 mod user;
 mod view;
 
@@ -20,6 +22,6 @@ pub(crate) use admission::{Admitted, admit, later, limits};
 pub use handle::CommandOutcome;
 pub(crate) use handle::{Command, Handle, Operate, Target, What};
 pub(crate) use operation::launch_failed;
-pub(crate) use recording::{event, snapshot_taken};
+pub(crate) use recording::{event, snapshot_deleted, snapshot_taken};
 pub(crate) use task::{Task, task_start};
 pub(crate) use view::view_of;

@@ -23,6 +23,9 @@ pub(crate) fn view_of(record: &SandboxRecord) -> Sandbox {
         limits: record.limits,
         network: record.network,
         metadata: record.metadata.clone(),
+        entrypoint: record.entrypoint.clone(),
+        on_access: record.on_access,
+        details: record.details.clone(),
         program: summary.and_then(|summary| serde_json::from_value::<ProgramSummary>(summary.clone()).ok()),
         last_result: record
             .last_result

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use protocol::{SandboxId, launcher::NetworkMode};
-use store::{Batch, EndReason, Page, SandboxFilter, SandboxRecord, SandboxState, StoreError};
+use store::{Batch, EndReason, OnAccess, Page, SandboxFilter, SandboxRecord, SandboxState, StoreError};
 
 use crate::fixture::{Fixture, at, record};
 
@@ -30,6 +30,9 @@ fn full_record() -> SandboxRecord {
         program: Some(serde_json::json!({ "language": "node" })),
         ephemeral: true,
         last_result: Some(serde_json::json!({ "stdout": STRANGE, "n": [1.5, null, u64::MAX] })),
+        entrypoint: Some(vec![STRANGE.to_owned(), String::new()]),
+        details: Some(serde_json::json!({ "image": STRANGE })),
+        on_access: OnAccess { renew_s: Some(1), pause_idle_s: Some(u32::MAX) },
         ..record()
     }
 }

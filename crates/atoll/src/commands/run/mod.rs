@@ -191,14 +191,11 @@ fn sandbox_spec(options: &RunOptions) -> SandboxSpec {
         NetOption::Nat => NetworkMode::Nat,
     };
     SandboxSpec {
-        dialect: "cli",
         network: Some(network),
         limits: LimitsSpec { memory_bytes: Some(options.memory), ..LimitsSpec::default() },
         env: options.env.clone(),
-        metadata: std::collections::BTreeMap::new(),
-        name: None,
         // Its time limit ends it, and the end of this process.
         lease: Lease::Never,
-        program: None,
+        ..SandboxSpec::new("cli")
     }
 }

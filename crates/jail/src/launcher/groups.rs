@@ -36,13 +36,13 @@ pub(super) fn list(host: &CgroupHost, instance: Instance) -> BTreeSet<SandboxId>
         .collect()
 }
 
-fn controllers_enable(folder: &protocol::HostPath, controllers: &[Controller]) -> Result<(), StepError> {
+fn controllers_enable(folder: &HostPath, controllers: &[Controller]) -> Result<(), StepError> {
     let words: Vec<String> = controllers.iter().map(|controller| format!("+{}", controller.name())).collect();
     let file = folder.join("cgroup.subtree_control");
     std::fs::write(&file, words.join(" ")).step(|| format!("write {file}"))
 }
 
-fn make(folder: &protocol::HostPath) -> Result<(), StepError> {
+fn make(folder: &HostPath) -> Result<(), StepError> {
     match std::fs::create_dir(folder) {
         Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(()),
         other => other.step(|| format!("make {folder}")),

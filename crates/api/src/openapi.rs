@@ -18,6 +18,7 @@ use crate::{auth, state::ApiState};
     tags(
         (name = "server", description = "The server itself"),
         (name = "sandbox-service", description = "Create a sandbox for a program, run it, send files"),
+        (name = "opensandbox", description = "OpenSandbox's lifecycle API, and the way into sandboxes"),
         (name = "vms", description = "Named machines, commands in them, their snapshots; API keys"),
     )
 )]

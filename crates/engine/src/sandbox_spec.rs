@@ -151,8 +151,8 @@ pub struct Sandbox {
     pub on_access: OnAccess,
     /// The dialect's own words.
     pub details: Option<serde_json::Value>,
-    /// The environment of its programs, on top of the image's.
-    pub(crate) env: Vec<(String, String)>,
+    /// The environment of its programs, on top of the image's. It may hold secrets.
+    pub env: Vec<(String, String)>,
     /// Its program in short.
     pub program: Option<ProgramSummary>,
     /// The result of the program's last run.

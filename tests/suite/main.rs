@@ -21,6 +21,7 @@ mod lifecycle;
 mod limits;
 mod network;
 mod one_shot;
+mod opensandbox;
 mod persistent;
 mod privileges;
 mod recovery;

@@ -63,7 +63,8 @@ pub(in super::super) fn creation(
     }
     let origin = source(request.image.as_ref(), request.snapshot_id.as_deref())?;
     platform_check(request.platform.as_ref())?;
-    let given = request.resource_limits.ok_or_else(|| LifecycleError::invalid("resourceLimits", "is missing"))?;
+    let given =
+        request.resource_limits.ok_or_else(|| LifecycleError::invalid("resourceLimits", "is missing"))?;
     let limits = limits(&given)?;
     if let Some(requests) = &request.resource_requests {
         self::limits(requests)?;
@@ -104,7 +105,9 @@ fn source(image: Option<&ImageSpec>, snapshot: Option<&str>) -> Result<Option<Sn
         (Some(image), None) if image.uri.trim().is_empty() => {
             Err(LifecycleError::invalid("image.uri", "is empty; `host` is the image that is always there"))
         }
-        (Some(_), None) => Err(LifecycleError::invalid("image.uri", "this server knows the image `host` only")),
+        (Some(_), None) => {
+            Err(LifecycleError::invalid("image.uri", "this server knows the image `host` only"))
+        }
     }
 }
 
@@ -181,7 +184,9 @@ fn env(given: BTreeMap<String, Option<String>>) -> Result<Vec<(String, String)>,
 fn lease(timeout: Option<i64>) -> Result<Lease, LifecycleError> {
     match timeout {
         None => Ok(Lease::Never),
-        Some(seconds) if seconds >= TIMEOUT_MIN_S => Ok(Lease::After(Duration::from_secs(seconds.unsigned_abs()))),
+        Some(seconds) if seconds >= TIMEOUT_MIN_S => {
+            Ok(Lease::After(Duration::from_secs(seconds.unsigned_abs())))
+        }
         Some(seconds) => {
             let problem = format!("must be at least {TIMEOUT_MIN_S} seconds, not {seconds}");
             Err(LifecycleError::invalid("timeout", problem))

@@ -6,9 +6,7 @@ mod filter;
 mod labels;
 mod quantity;
 
-pub(super) use bodies::{
-    diagnostic_body, event_lines, log_lines, sandbox_body, snapshot_body, state_word,
-};
+pub(super) use bodies::{diagnostic_body, event_lines, log_lines, sandbox_body, snapshot_body, state_word};
 pub(super) use create::{Creation, creation};
 pub(super) use filter::{SandboxFilter, SnapshotFilter};
 pub(super) use labels::metadata_patch;

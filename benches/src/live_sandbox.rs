@@ -71,6 +71,7 @@ impl LiveSandbox {
             timeout_ms: Some(30_000),
             output_bytes_max: Some(1 << 20),
             retain_bytes: 0,
+            terminal: None,
         };
         let start = Instant::now();
         let frame = frame::encode_message(&Request::ExecStart(spec)).during("write an agent request")?;

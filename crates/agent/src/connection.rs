@@ -7,6 +7,7 @@ use std::rc::Rc;
 use protocol::{
     agent::{Event, FailureKind, Request},
     frame::Kind,
+    limits::Limits,
 };
 use tokio::net::{TcpStream, UnixStream};
 
@@ -24,8 +25,8 @@ enum Afterwards {
     Closed,
     /// It is the rest of a TCP stream, the bytes first that came with the request.
     Tunnel(TcpStream, Vec<u8>),
-    /// It speaks HTTP, the bytes first that came with the request.
-    Http(Vec<u8>),
+    /// It speaks HTTP, the bytes first that came with the request; the limits are the sandbox's.
+    Http(Vec<u8>, Limits),
 }
 
 /// Serves a connection to its end. What goes wrong on it concerns no other connection.
@@ -33,7 +34,7 @@ pub(crate) async fn connection_serve(agent: Rc<Agent>, stream: UnixStream) {
     match requests_serve(&agent, &stream).await {
         Ok(Afterwards::Closed) | Err(WireError::Lost(_)) => {}
         Ok(Afterwards::Tunnel(tcp, early)) => port::tunnel(stream, tcp, &early).await,
-        Ok(Afterwards::Http(early)) => http::http_serve_unix(agent, stream, early).await,
+        Ok(Afterwards::Http(early, limits)) => http::http_serve_unix(agent, stream, early, limits).await,
         Err(error @ (WireError::Malformed(_) | WireError::Unexpected(_))) => {
             // The last words on this connection; whether they arrive makes no difference.
             let last = Event::Failed(failure(FailureKind::Invalid, error.to_string()));
@@ -91,10 +92,11 @@ async fn requests_serve(agent: &Rc<Agent>, stream: &UnixStream) -> Result<Afterw
                 }
                 Err(failure) => Event::Failed(failure),
             },
-            Request::Http => {
+            Request::Http { limits } => {
                 writer.event(&Event::Done).await?;
-                return Ok(Afterwards::Http(reader.into_unread()));
+                return Ok(Afterwards::Http(reader.into_unread(), limits));
             }
+            Request::ExecResize { exec, size } => event_of(exec::exec_resize(agent, exec, size)),
         };
         writer.event(&answer).await?;
     }

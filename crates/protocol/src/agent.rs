@@ -8,7 +8,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{ExecId, GuestPath};
+use crate::{ExecId, GuestPath, limits::Limits};
 
 /// One request.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -101,7 +101,18 @@ pub enum Request {
     },
     /// Speaks HTTP: [`Event::Done`] (final), after which the connection carries HTTP/1.1 and no frames. The agent
     /// asks for no token there: the server has found out who asks.
-    Http,
+    Http {
+        /// What the sandbox may use, which no file inside says: told to whoever asks for its metrics.
+        limits: Limits,
+    },
+    /// Gives an exec's terminal another size and tells the program (SIGWINCH). [`Event::Done`] or
+    /// [`Event::Failed`] (final).
+    ExecResize {
+        /// Which exec.
+        exec: ExecId,
+        /// The new size.
+        size: TerminalSize,
+    },
 }
 
 /// A process to start.
@@ -130,6 +141,18 @@ pub struct ExecSpec {
     /// it has passed them on, and the end with them. They count as the sandbox's memory. 0 retains nothing: whoever
     /// was sent the end has collected the exec, and it is forgotten.
     pub retain_bytes: u64,
+    /// A terminal of this size instead of pipes: the process leads its session, input frames are what is typed, and
+    /// what comes out is standard output, all of it. `stdin` says nothing then.
+    pub terminal: Option<TerminalSize>,
+}
+
+/// How many characters a terminal shows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TerminalSize {
+    /// Lines.
+    pub rows: u16,
+    /// Characters in each.
+    pub cols: u16,
 }
 
 /// Where a process reads from.

@@ -19,7 +19,7 @@ use std::{rc::Rc, time::Duration};
 
 use protocol::{
     ExecId,
-    agent::{ExecSpec, Failure, FailureKind},
+    agent::{ExecSpec, Failure, FailureKind, TerminalSize},
 };
 
 pub(crate) use follow::{Followed, exec_follow};
@@ -41,6 +41,12 @@ const INTERRUPT_GRACE: Duration = Duration::from_secs(3);
 /// # Errors
 /// A [`Failure`] when the specification makes no sense, or the process could not be started.
 pub(crate) fn exec_start(agent: &Rc<Agent>, spec: &ExecSpec) -> Result<Rc<Exec>, Failure> {
+    if spec.terminal.is_some() {
+        return Err(failure(
+            FailureKind::Invalid,
+            format!("start exec {}: there are no terminals yet", spec.id),
+        ));
+    }
     if agent.execs.find(spec.id).is_some() {
         return Err(failure(FailureKind::Invalid, format!("start exec {}: this id is in use", spec.id)));
     }
@@ -86,6 +92,16 @@ pub(crate) async fn exec_signal(agent: &Agent, id: ExecId, signal: i32) -> Resul
         tree::tree_signal(agent, &exec, signal);
     }
     Ok(())
+}
+
+/// Gives an exec's terminal another size.
+///
+/// # Errors
+/// A [`Failure`] when no such exec runs, or it has no terminal.
+pub(crate) fn exec_resize(agent: &Agent, id: ExecId, _size: TerminalSize) -> Result<(), Failure> {
+    let exec = exec_find(agent, id)?;
+    let message = format!("resize exec {}: it has no terminal", exec.id);
+    Err(failure(FailureKind::Invalid, message))
 }
 
 /// Asks an exec's whole tree to end, and kills what is left of it after a while. Returns when it was asked.

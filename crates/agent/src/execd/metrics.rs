@@ -1,5 +1,5 @@
-//! How much of its processors and memory the sandbox uses: as its cgroup says or, where none can be seen, as its
-//! processes do.
+//! How much of its processors and memory the sandbox uses: of the limits that the server has told, the sum over its
+//! processes; stand-alone what the cgroup says or, where none can be seen, the processes and the machine.
 
 use std::{
     cell::Cell,
@@ -9,6 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use protocol::limits::Limits;
 use rustix::param::{clock_ticks_per_second, page_size};
 use tokio::time::sleep;
 
@@ -82,8 +83,14 @@ pub(super) fn watch(agent: &Rc<Agent>) -> Reply {
 }
 
 async fn look(agent: &Agent) -> Result<(Instant, Duration), HttpError> {
-    let usage = agent.files.run(|| Ok(Usage::read())).await?;
+    let usage = usage(agent).await?;
     Ok((Instant::now(), usage.cpu_time))
+}
+
+async fn usage(agent: &Agent) -> Result<Usage, HttpError> {
+    let limits = agent.execd.limits.get();
+    let look = move || Ok(limits.map_or_else(Usage::read, Usage::of_sandbox));
+    Ok(agent.files.run(look).await?)
 }
 
 /// What is used now, and of the processor since a look before.
@@ -91,7 +98,7 @@ async fn measure(
     agent: &Agent,
     (at, before): (Instant, Duration),
 ) -> Result<(Metrics, (Instant, Duration)), HttpError> {
-    let usage = agent.files.run(|| Ok(Usage::read())).await?;
+    let usage = usage(agent).await?;
     let now = Instant::now();
     let span = now.duration_since(at).as_secs_f64() * usage.cpu_count;
     let used = usage.cpu_time.saturating_sub(before).as_secs_f64();
@@ -107,6 +114,18 @@ async fn measure(
 }
 
 impl Usage {
+    /// In a sandbox of the server: no file inside says what its limits are, and what can be seen of the machine is
+    /// another's.
+    fn of_sandbox(limits: Limits) -> Self {
+        let Processes { cpu_time, memory } = Processes::read();
+        Self {
+            cpu_count: f64::from(limits.cpu_millis) / 1000.0,
+            cpu_time,
+            memory_total: limits.memory_bytes,
+            memory_used: memory.min(limits.memory_bytes),
+        }
+    }
+
     fn read() -> Self {
         let groups = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
         let processes = Processes::read();

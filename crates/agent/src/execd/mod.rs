@@ -17,9 +17,10 @@ mod run;
 mod sessions;
 mod types;
 
-use std::rc::Rc;
+use std::{cell::Cell, rc::Rc};
 
 use hyper::{Method, StatusCode, header};
+use protocol::limits::Limits;
 
 use crate::{
     agent::Agent,
@@ -35,6 +36,15 @@ pub(crate) struct Execd {
     sessions: sessions::Sessions,
     /// What the next look at the processor's time is compared with.
     usage: metrics::LastUsage,
+    /// What the sandbox may use, where the server has said it.
+    limits: Cell<Option<Limits>>,
+}
+
+impl Execd {
+    /// The server's word for what the sandbox may use.
+    pub(crate) fn limits_set(&self, limits: Limits) {
+        self.limits.set(Some(limits));
+    }
 }
 
 /// Answers a request.

@@ -62,6 +62,7 @@ pub(super) async fn run_start(agent: &Rc<Agent>, run: Run) -> Result<Rc<Exec>, H
         timeout_ms: timeout.filter(|timeout| *timeout > 0),
         output_bytes_max: None,
         retain_bytes: 0,
+        terminal: None,
     };
     let mut reason = failure(FailureKind::Invalid, "start a process: there is nothing to start");
     for argv in argvs {

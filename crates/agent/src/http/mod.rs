@@ -14,6 +14,7 @@ use std::{convert::Infallible, rc::Rc, time::Duration};
 
 use hyper::{server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
+use protocol::limits::Limits;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 use tokio::net::UnixStream;
 
@@ -32,8 +33,10 @@ const HEAD_TIME_MAX: Duration = Duration::from_secs(60);
 /// What is buffered of a connection in each direction.
 const BUFFER_BYTES: usize = 128 << 10;
 
-/// Serves the rest of a connection of the control socket. `early` is what came before this.
-pub(crate) async fn http_serve_unix(agent: Rc<Agent>, stream: UnixStream, early: Vec<u8>) {
+/// Serves the rest of a connection of the control socket. `early` is what came before this; `limits` are the
+/// sandbox's.
+pub(crate) async fn http_serve_unix(agent: Rc<Agent>, stream: UnixStream, early: Vec<u8>, limits: Limits) {
+    agent.execd.limits_set(limits);
     let (read_half, write_half) = stream.into_split();
     let read_half = std::io::Cursor::new(early).chain(read_half);
     http_serve(agent, Rc::new(Door::Server), tokio::io::join(read_half, write_half)).await;

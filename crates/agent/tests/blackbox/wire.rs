@@ -294,6 +294,7 @@ pub(crate) fn program(argv: &[&str]) -> ExecSpec {
         timeout_ms: None,
         output_bytes_max: None,
         retain_bytes: 0,
+        terminal: None,
     }
 }
 

@@ -53,6 +53,7 @@ impl RunContext<'_> {
             timeout_ms: timeout.map(|timeout| u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX).max(1)),
             output_bytes_max: self.output_bytes_max,
             retain_bytes: self.retain_bytes,
+            terminal: None,
         })
     }
 }

@@ -254,6 +254,7 @@ impl Operation {
             output_bytes_max: Some(settings.output_bytes_max),
             // Whoever it is for is gone with the server.
             retain_bytes: 0,
+            terminal: None,
         };
         let mut connection = self.connect().await?;
         let collected = agent::exec_collect(&mut connection, spec, settings.output_bytes_max);

@@ -3,6 +3,7 @@
 use std::{io::Write, process::Command};
 
 use protocol::agent::{Event, Request};
+use protocol::limits::Limits;
 use serde_json::json;
 
 use crate::{
@@ -116,7 +117,7 @@ fn the_control_socket_becomes_http_without_a_token() {
     let agent = Agent::start();
     let mut connection = agent.connect();
     // The first request comes in one piece with the frame.
-    let mut first = protocol::frame::encode_message(&Request::Http).unwrap();
+    let mut first = protocol::frame::encode_message(&Request::Http { limits: Limits::default() }).unwrap();
     let body = json!({"command": "echo hello"}).to_string();
     let request = request_bytes("POST", "/command", "", body.as_bytes());
     let half = request.len() / 2;

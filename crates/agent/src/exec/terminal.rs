@@ -57,7 +57,16 @@ impl Terminal {
     /// # Errors
     /// When no process holds the terminal any more.
     pub(super) async fn write(&self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.async_io(Interest::WRITABLE, |front| Ok(rustix::io::write(front, bytes)?)).await
+        loop {
+            let mut ready = self.0.ready(Interest::WRITABLE).await?;
+            // What was typed before may still lie there, so that the kernel would say again and again to try later.
+            if ready.ready().is_write_closed() {
+                return Err(Errno::IO.into());
+            }
+            if let Ok(written) = ready.try_io(|front| Ok(rustix::io::write(front.get_ref(), bytes)?)) {
+                return written;
+            }
+        }
     }
 
     /// Gives it another size.

@@ -78,7 +78,10 @@ pub(super) async fn run_start_before(
     };
     let (cwd, (uid, gid), mut env) = agent.files.run(prepare).await.map_err(start_refuse)?;
     if let Before::Terminal(_) = before {
-        env.entry("TERM".to_owned()).or_insert_with(|| TERM.to_owned());
+        // An agent that no terminal started may have been told that there is none.
+        if env.get("TERM").is_none_or(|term| term.is_empty() || term == "dumb") {
+            env.insert("TERM".to_owned(), TERM.to_owned());
+        }
     }
     let mut spec = ExecSpec {
         id: ExecId::random(),

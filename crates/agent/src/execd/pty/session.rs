@@ -76,6 +76,13 @@ struct Output {
     runs: VecDeque<(OutputStream, usize)>,
 }
 
+impl Output {
+    /// Whether the holder keeps up.
+    fn has_room(&self) -> bool {
+        self.replay.end() - self.sent < UNSENT_BYTES_MAX && self.runs.len() < UNSENT_RUNS_MAX
+    }
+}
+
 /// Bytes for a client.
 pub(super) enum Piece {
     /// Written before it came, from this offset.
@@ -234,12 +241,9 @@ impl Session {
     async fn room(&self) {
         loop {
             let changed = self.room.notified();
-            let output = self.output.borrow();
-            let unsent = output.replay.end() - output.sent;
-            if !self.is_held() || (unsent < UNSENT_BYTES_MAX && output.runs.len() < UNSENT_RUNS_MAX) {
+            if !self.is_held() || self.output.borrow().has_room() {
                 return;
             }
-            drop(output);
             changed.await;
         }
     }

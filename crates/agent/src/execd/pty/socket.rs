@@ -170,6 +170,17 @@ impl Between {
         }
     }
 
+    /// Waits until the program has taken all that was typed.
+    async fn typed_taken(&self) {
+        loop {
+            let changed = self.changed.notified();
+            if self.typed.borrow().is_empty() {
+                return;
+            }
+            changed.await;
+        }
+    }
+
     /// Asks the client again and again whether it lives. Returns when it seems not to.
     async fn silence(&self) {
         loop {
@@ -281,7 +292,7 @@ impl Socket<'_> {
     /// Does what the client asks for, until it is gone or must be sent away.
     async fn listen(&self, between: &Between, stream: &mut SplitStream<&mut WebSocket>) -> End {
         let mut violations = 0;
-        loop {
+        let end = loop {
             between.heard.set(None);
             between.room().await;
             between.heard.set(Some(Instant::now()));
@@ -289,8 +300,8 @@ impl Socket<'_> {
                 Some(Ok(Message::Text(text))) => Some(frames::text_parse(&text)),
                 Some(Ok(Message::Binary(bytes))) => frames::binary_parse(bytes),
                 Some(Ok(_)) => None,
-                Some(Err(error)) => return end_of(&error),
-                None => return End::Gone,
+                Some(Err(error)) => break end_of(&error),
+                None => break End::Gone,
             };
             match wish {
                 None => {}
@@ -299,7 +310,7 @@ impl Socket<'_> {
                 Some(Ok(_)) if matches!(self.role, Role::Viewer) => {
                     violations += 1;
                     if violations > VIOLATIONS_MAX {
-                        return End::Close(CloseCode::Policy, "viewer connections are read-only");
+                        break End::Close(CloseCode::Policy, "viewer connections are read-only");
                     }
                     between.answer(frames::error("READ_ONLY", "viewer connections are read-only"));
                 }
@@ -310,7 +321,10 @@ impl Socket<'_> {
                 Some(Ok(Wish::Resize(size))) => self.session.resize(self.agent, size),
                 Some(Ok(Wish::Signal(signal))) => self.session.signal(self.agent, signal).await,
             }
-        }
+        };
+        // What it typed last is still typed, if the program reads.
+        let _ = timeout(CLOSE_MAX, between.typed_taken()).await;
+        end
     }
 
     /// Passes on what was typed, as fast as the program takes it; all else goes on meanwhile.

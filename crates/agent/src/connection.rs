@@ -7,6 +7,7 @@ use std::{rc::Rc, sync::Arc};
 use protocol::{
     agent::{Event, FailureKind, Request},
     frame::Kind,
+    limits::Limits,
 };
 use tokio::net::{TcpStream, UnixStream};
 

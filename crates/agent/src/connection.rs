@@ -7,7 +7,6 @@ use std::{rc::Rc, sync::Arc};
 use protocol::{
     agent::{Event, FailureKind, Request},
     frame::Kind,
-    limits::Limits,
 };
 use tokio::net::{TcpStream, UnixStream};
 

@@ -45,12 +45,6 @@ const INTERRUPT_GRACE: Duration = Duration::from_secs(3);
 /// # Errors
 /// A [`Failure`] when the specification makes no sense, or the process could not be started.
 pub(crate) fn exec_start(agent: &Rc<Agent>, spec: &ExecSpec) -> Result<Rc<Exec>, Failure> {
-    if spec.terminal.is_some() {
-        return Err(failure(
-            FailureKind::Invalid,
-            format!("start exec {}: there are no terminals yet", spec.id),
-        ));
-    }
     if agent.execs.find(spec.id).is_some() {
         return Err(failure(FailureKind::Invalid, format!("start exec {}: this id is in use", spec.id)));
     }

@@ -9,7 +9,7 @@ use std::{
 };
 
 use bytes::{Buf, BytesMut};
-use protocol::{SandboxId, agent::FailureKind, agent::Request};
+use protocol::{GuestPath, SandboxId, agent::FailureKind, agent::Request};
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::UnixStream,
@@ -18,9 +18,9 @@ use tokio::{
 };
 
 use crate::{
-    Caller, Engine, Error, ErrorKind, Result,
+    Caller, Engine, Error, ErrorKind, Result, Sandbox,
     agent::{AgentError, Connection, stream_open},
-    program::sandbox_ended,
+    program::{WORK_FOLDER, sandbox_ended},
     sandbox::Command,
 };
 
@@ -71,7 +71,10 @@ impl Engine {
             Error::new(ErrorKind::SandboxEnded, "The sandbox ended while the request ran").caused_by(error)
         })?;
         let request = match target {
-            Target::Agent => Request::Http,
+            Target::Agent => {
+                let sandbox = handle.view.borrow();
+                self.http_request(&sandbox)?
+            },
             Target::Port(port) => Request::PortDial { port },
         };
         match timeout(DIAL_PATIENCE, stream_open(&mut connection, &request)).await {
@@ -86,6 +89,15 @@ impl Engine {
             Ok(Err(error)) => Err(sandbox_ended(error)),
             Err(_) => Err(Error::new(ErrorKind::TimedOut, "The sandbox does not answer")),
         }
+    }
+}
+
+impl Engine {
+    /// What the agent has to know that serves HTTP.
+    fn http_request(&self, sandbox: &Sandbox) -> Result<Request> {
+        let env = self.inner.settings.environment.iter().chain(&sandbox.env).cloned().collect();
+        let cwd = GuestPath::absolute(WORK_FOLDER).map_err(Error::internal)?;
+        Ok(Request::Http { limits: sandbox.limits, env, cwd })
     }
 }
 

@@ -37,7 +37,6 @@ impl Engine {
         if let Some(origin) = beginning.origin {
             let snapshot = self.snapshot_record(caller, origin).await?;
             record.image = snapshot.image;
-            record.entrypoint = record.entrypoint.or(snapshot.entrypoint);
         }
         let body = program.as_ref().map(postcard::to_stdvec).transpose().map_err(Error::internal)?;
         self.inner.program_room_check(body.as_ref().map_or(0, Vec::len)).await?;

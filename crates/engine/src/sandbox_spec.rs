@@ -82,7 +82,7 @@ pub struct Beginning {
     pub user: Option<String>,
     /// The snapshot that is taken then.
     pub snapshot: Option<SnapshotSpec>,
-    /// The snapshot whose files it begins with. Its image and, where none is given, its entrypoint come from there.
+    /// The snapshot whose files it begins with. Its image comes from there.
     pub origin: Option<SnapshotId>,
 }
 
@@ -151,6 +151,8 @@ pub struct Sandbox {
     pub on_access: OnAccess,
     /// The dialect's own words.
     pub details: Option<serde_json::Value>,
+    /// The environment of its programs, on top of the image's. It may hold secrets.
+    pub env: Vec<(String, String)>,
     /// Its program in short.
     pub program: Option<ProgramSummary>,
     /// The result of the program's last run.

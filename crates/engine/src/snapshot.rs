@@ -127,7 +127,6 @@ mod tests {
                 note: note.clone(),
                 image: "host".to_owned(),
                 created_at: Timestamp::UNIX_EPOCH,
-                entrypoint: Some(vec!["true".to_owned()]),
                 outlives: true,
             };
             let found = record_of(record.id, &note_of(&record).unwrap()).unwrap();

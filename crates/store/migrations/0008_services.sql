@@ -7,8 +7,5 @@ ALTER TABLE sandboxes ADD COLUMN details TEXT;
 -- What its use, or no use, brings about. JSON: OnAccess
 ALTER TABLE sandboxes ADD COLUMN on_access TEXT NOT NULL DEFAULT '{}';
 
--- The entrypoint of the sandbox whose state it is. JSON, as above
-ALTER TABLE snapshots ADD COLUMN entrypoint TEXT;
-
 -- 1: it stays when its sandbox is deleted.
 ALTER TABLE snapshots ADD COLUMN outlives INTEGER NOT NULL DEFAULT 0;

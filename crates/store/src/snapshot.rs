@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     Batch, Store, StoreError,
-    column::{Id, Json, Micros},
+    column::{Id, Micros},
     error::Fault,
 };
 
@@ -30,9 +30,6 @@ pub struct SnapshotRecord {
     pub image: String,
     /// When it was taken.
     pub created_at: Timestamp,
-    /// The entrypoint of the sandbox.
-    #[serde(default)]
-    pub entrypoint: Option<Vec<String>>,
     /// It stays when the sandbox is deleted.
     #[serde(default)]
     pub outlives: bool,
@@ -148,7 +145,7 @@ fn count(connection: &Connection, sandbox: SandboxId) -> rusqlite::Result<usize>
 
 fn insert(connection: &Connection, record: &SnapshotRecord, settled: bool) -> Result<(), Fault> {
     const SQL: &str = "INSERT INTO snapshots (id, sandbox_id, owner, name, note, image, created_at, settled,
-        entrypoint, outlives) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)";
+        outlives) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)";
     let inserted = connection.prepare_cached(SQL)?.execute(params![
         Id(record.id),
         Id(record.sandbox),
@@ -158,7 +155,6 @@ fn insert(connection: &Connection, record: &SnapshotRecord, settled: bool) -> Re
         record.image,
         Micros(record.created_at),
         settled,
-        record.entrypoint.as_ref().map(Json),
         record.outlives,
     ]);
     match inserted {
@@ -180,7 +176,6 @@ fn decode(row: &Row<'_>) -> rusqlite::Result<SnapshotRecord> {
         note: row.get("note")?,
         image: row.get("image")?,
         created_at: row.get::<_, Micros>("created_at")?.0,
-        entrypoint: row.get::<_, Option<Json<_>>>("entrypoint")?.map(|argv| argv.0),
         outlives: row.get("outlives")?,
     })
 }

@@ -42,6 +42,7 @@ impl Operation {
             timeout_ms: None,
             output_bytes_max: None,
             retain_bytes: retain_bytes(LOG_BYTES, &self.record.limits),
+            terminal: None,
         };
         let mut connection = self.connect().await?;
         let started = async {

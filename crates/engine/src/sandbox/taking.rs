@@ -43,7 +43,6 @@ impl Operation {
             note: note.clone(),
             image: self.record.image.clone(),
             created_at,
-            entrypoint: self.record.entrypoint.clone(),
             outlives: *outlives,
         };
         let note = note_of(&record)?;

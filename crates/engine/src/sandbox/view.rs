@@ -26,6 +26,7 @@ pub(crate) fn view_of(record: &SandboxRecord) -> Sandbox {
         entrypoint: record.entrypoint.clone(),
         on_access: record.on_access,
         details: record.details.clone(),
+        env: record.env.clone(),
         program: summary.and_then(|summary| serde_json::from_value::<ProgramSummary>(summary.clone()).ok()),
         last_result: record
             .last_result

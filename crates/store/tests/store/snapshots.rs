@@ -16,7 +16,6 @@ fn snapshot(sandbox: SandboxId, owner: &str, name: Option<&str>) -> SnapshotReco
         note: name.map(|name| format!("after {name}")),
         image: "host".to_owned(),
         created_at: Timestamp::UNIX_EPOCH,
-        entrypoint: name.map(|name| vec![name.to_owned()]),
         outlives: name.is_some(),
     }
 }

@@ -74,7 +74,7 @@ impl Engine {
             Target::Agent => {
                 let sandbox = handle.view.borrow();
                 self.http_request(&sandbox)?
-            },
+            }
             Target::Port(port) => Request::PortDial { port },
         };
         match timeout(DIAL_PATIENCE, stream_open(&mut connection, &request)).await {

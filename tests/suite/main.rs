@@ -12,6 +12,7 @@ mod command_line;
 mod concurrency;
 mod dependencies;
 mod documented_examples;
+mod egress;
 mod images;
 mod isolation;
 mod keys;

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use jiff::Timestamp;
-use protocol::{SandboxId, SnapshotId, launcher::NetworkMode, limits::Limits};
+use protocol::{SandboxId, SnapshotId, launcher::NetworkMode, limits::Limits, policy::NetworkPolicy};
 pub use store::{EndReason, OnAccess, SandboxState};
 
 use crate::{
@@ -35,6 +35,8 @@ pub struct SandboxSpec {
     pub dialect: &'static str,
     /// Its network; `None` takes what its program needs.
     pub network: Option<NetworkMode>,
+    /// Whom it may reach; `None` for whoever is not closed to all. It takes a network.
+    pub network_policy: Option<NetworkPolicy>,
     /// Its limits; `None` takes the configured default.
     pub limits: LimitsSpec,
     /// Environment of every process in it, on top of the image's.
@@ -62,6 +64,7 @@ impl SandboxSpec {
         Self {
             dialect,
             network: None,
+            network_policy: None,
             limits: LimitsSpec::default(),
             env: Vec::new(),
             metadata: BTreeMap::new(),
@@ -143,6 +146,8 @@ pub struct Sandbox {
     pub limits: Limits,
     /// Its network.
     pub network: NetworkMode,
+    /// Whom it may reach, if that was said.
+    pub network_policy: Option<NetworkPolicy>,
     /// The words the client gave.
     pub metadata: BTreeMap<String, String>,
     /// What runs in it as long as it is up.

@@ -11,10 +11,11 @@ use protocol::{
     launcher::{ImageName, LaunchSpec},
 };
 use store::{EndReason, SandboxRecord};
+use tokio::sync::watch;
 
-use super::{taking::Taken, user::User};
+use super::{network, taking::Taken, user::User};
 use crate::{
-    Archive, Error, ErrorKind, Result, RuntimeError,
+    Archive, Error, ErrorKind, Result, RuntimeError, Sandbox,
     agent::{
         self, AgentError, Connection,
         tree::{TreeWriteError, tree_write},
@@ -95,6 +96,8 @@ const AGENT_PATIENCE: Duration = Duration::from_secs(60);
 pub(super) struct Operation {
     pub(super) engine: Arc<Inner>,
     pub(super) record: SandboxRecord,
+    /// The record as it is meanwhile.
+    pub(super) view: watch::Receiver<Sandbox>,
     /// Whether the sandbox is up.
     pub(super) up: bool,
     /// Whether it is paused.
@@ -198,8 +201,9 @@ impl Operation {
             ephemeral,
             origin: self.origin,
             total_bytes: self.engine.settings.total_bytes(&limits),
+            network_policy: None,
         };
-        match self.engine.runtime.launch(spec).await {
+        match network::launch(self.engine.runtime.as_ref(), spec, &self.view).await {
             Ok(()) => {
                 (self.up, self.paused) = (true, false);
                 self.entrypoint_begin().await

@@ -22,6 +22,7 @@ pub(crate) fn view_of(record: &SandboxRecord) -> Sandbox {
         lease_until: record.lease_until,
         limits: record.limits,
         network: record.network,
+        network_policy: record.network_policy.clone(),
         metadata: record.metadata.clone(),
         entrypoint: record.entrypoint.clone(),
         on_access: record.on_access,

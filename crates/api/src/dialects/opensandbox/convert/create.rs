@@ -12,7 +12,7 @@ use super::{
         error::LifecycleError,
         types::{CreateSandboxRequest, ImageBody, ImageSpec, PlatformSpec},
     },
-    labels,
+    labels, network_policy,
     quantity::{thousandths, whole},
 };
 
@@ -70,6 +70,7 @@ pub(in super::super) fn creation(
         self::limits(requests)?;
     }
     let entrypoint = entrypoint(request.entrypoint, origin.is_some())?;
+    let network_policy = request.network_policy.map(network_policy::policy).transpose()?.flatten();
     let network = if settings.network_available { NetworkMode::Nat } else { NetworkMode::None };
     let details = Details {
         image: request.image.map(|image| ImageBody { uri: image.uri }),
@@ -78,7 +79,9 @@ pub(in super::super) fn creation(
         extensions: extensions.clone(),
     };
     let spec = SandboxSpec {
-        network: Some(network),
+        // Where there is none it is refused: nothing runs less guarded than it was asked for.
+        network: if network_policy.is_some() { None } else { Some(network) },
+        network_policy,
         limits,
         env: env(request.env.unwrap_or_default())?,
         metadata: labels::metadata(request.metadata.unwrap_or_default())?,

@@ -41,6 +41,7 @@ fn vm() -> Sandbox {
         lease_until: None,
         limits: Limits::default(),
         network: NetworkMode::Nat,
+        network_policy: None,
         metadata: std::collections::BTreeMap::new(),
         entrypoint: None,
         on_access: engine::OnAccess::default(),

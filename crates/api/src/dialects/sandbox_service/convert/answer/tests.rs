@@ -32,6 +32,7 @@ fn sandbox() -> Sandbox {
         lease_until: Some("2024-12-09T19:40:00.5Z".parse().unwrap()),
         limits: Limits::default(),
         network: NetworkMode::None,
+        network_policy: None,
         metadata: std::collections::BTreeMap::new(),
         entrypoint: None,
         on_access: engine::OnAccess::default(),

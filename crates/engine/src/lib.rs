@@ -45,3 +45,4 @@ pub use sandbox_spec::{
 };
 pub use settings::Settings;
 pub use snapshot::{Snapshot, SnapshotName, SnapshotSpec};
+pub use tokens::Purpose;

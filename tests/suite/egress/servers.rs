@@ -60,7 +60,10 @@ fn a_policy_outlives_its_server_and_is_taken_over() {
     // Names are answered again, and other names are not.
     let code = "report('a', lambda: greeted('a.example'))\nreport('b', lambda: resolved('b.example'))";
     let reached = sandbox.reach(code);
-    assert_eq!((reached["a"].as_str(), reached["b"].as_str()), (internet.address(20).as_str(), "no such name"));
+    assert_eq!(
+        (reached["a"].as_str(), reached["b"].as_str()),
+        (internet.address(20).as_str(), "no such name")
+    );
     assert_eq!(sandbox.policy("GET", None).json()["policy"], allowing(&["a.example", &opened]));
     sandbox.policy_change("PUT", &allowing(&["b.example"]));
     refused(&sandbox.reach(&every_way(&opened)));
@@ -73,7 +76,10 @@ fn a_policy_outlives_its_launcher() {
     let code = "report('a', lambda: greeted('a.example'))\nreport('b', lambda: resolved('b.example'))";
     for _ in 0..3 {
         let reached = sandbox.reach(code);
-        assert_eq!((reached["a"].as_str(), reached["b"].as_str()), (internet.address(20).as_str(), "no such name"));
+        assert_eq!(
+            (reached["a"].as_str(), reached["b"].as_str()),
+            (internet.address(20).as_str(), "no such name")
+        );
         refused(&sandbox.reach(&every_way(&internet.address(21))));
         server.launcher_kill();
     }

@@ -141,7 +141,7 @@ fn the_resolver_answers_sandboxes_with_a_policy_only() {
     let gateway = std::net::Ipv4Addr::from(number.to_le_bytes());
     // By its own address it is closed to all sandboxes, also to those whose questions are led there.
     let code = ports.iter().fold(String::new(), |code, port| {
-        code + &format!("report('{port}', lambda: echoed('{gateway}', port={port}))\nreport('c{port}', lambda: socket.create_connection(('{gateway}', {port}), timeout=1).close())\n")
+        code + &format!("report('{port}', lambda: echoed('{gateway}', port={port}, times=3))\nreport('c{port}', lambda: socket.create_connection(('{gateway}', {port}), timeout=1).close())\n")
     });
     let open = super::sandbox::Sandbox::create(&super::internet::client(&server), &Value::Null);
     for sandbox in [&sandbox, &open] {

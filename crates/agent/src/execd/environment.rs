@@ -25,8 +25,10 @@ pub(super) fn environment_of(
     let mut variables: BTreeMap<String, String> =
         inherited.filter(|(name, _)| name != TOKEN_VARIABLE).collect();
     variables.entry("PATH".to_owned()).or_insert_with(|| PATH_DEFAULT.to_owned());
-    if let Some(user) = accounts.user(own_uid) {
-        variables.entry("HOME".to_owned()).or_insert_with(|| user.home.clone());
+    if !variables.contains_key("HOME")
+        && let Some(user) = accounts.user(own_uid)
+    {
+        variables.insert("HOME".to_owned(), user.home.clone());
     }
     let home = variables.get("HOME").map_or("/", String::as_str).trim_end_matches('/');
     let file = format!("{home}/{FILE_NAME}");

@@ -2,18 +2,18 @@
 //!
 //! It must not know how a request is carried out; the modules it calls do.
 
-use std::rc::Rc;
+use std::{rc::Rc, sync::Arc};
 
 use protocol::{
     agent::{Event, FailureKind, Request},
     frame::Kind,
-    limits::Limits,
 };
 use tokio::net::{TcpStream, UnixStream};
 
 use crate::{
     agent::Agent,
     exec::{self, Followed},
+    execd::Surroundings,
     failure::{event_of, failure},
     files, http, port, tree,
     wire::{FrameReader, FrameWriter, WireError},
@@ -25,8 +25,8 @@ enum Afterwards {
     Closed,
     /// It is the rest of a TCP stream, the bytes first that came with the request.
     Tunnel(TcpStream, Vec<u8>),
-    /// It speaks HTTP, the bytes first that came with the request; the limits are the sandbox's.
-    Http(Vec<u8>, Limits),
+    /// It speaks HTTP, the bytes first that came with the request.
+    Http(Vec<u8>, Surroundings),
 }
 
 /// Serves a connection to its end. What goes wrong on it concerns no other connection.
@@ -34,7 +34,9 @@ pub(crate) async fn connection_serve(agent: Rc<Agent>, stream: UnixStream) {
     match requests_serve(&agent, &stream).await {
         Ok(Afterwards::Closed) | Err(WireError::Lost(_)) => {}
         Ok(Afterwards::Tunnel(tcp, early)) => port::tunnel(stream, tcp, &early).await,
-        Ok(Afterwards::Http(early, limits)) => http::http_serve_unix(agent, stream, early, limits).await,
+        Ok(Afterwards::Http(early, surroundings)) => {
+            http::http_serve_unix(agent, stream, early, surroundings).await;
+        }
         Err(error @ (WireError::Malformed(_) | WireError::Unexpected(_))) => {
             // The last words on this connection; whether they arrive makes no difference.
             let last = Event::Failed(failure(FailureKind::Invalid, error.to_string()));
@@ -92,9 +94,10 @@ async fn requests_serve(agent: &Rc<Agent>, stream: &UnixStream) -> Result<Afterw
                 }
                 Err(failure) => Event::Failed(failure),
             },
-            Request::Http { limits } => {
+            Request::Http { limits, env, cwd } => {
                 writer.event(&Event::Done).await?;
-                return Ok(Afterwards::Http(reader.into_unread(), limits));
+                let surroundings = Surroundings { limits, env: Arc::new(env), cwd };
+                return Ok(Afterwards::Http(reader.into_unread(), surroundings));
             }
             Request::ExecResize { exec, size } => event_of(exec::exec_resize(agent, exec, size)),
         };

@@ -20,9 +20,16 @@ pub(crate) struct ErrorBody {
     error: String,
 }
 
+/// What an error response says, beside its body: for dialects whose errors have another form.
+#[derive(Clone, Debug)]
+pub(crate) struct Said(pub(crate) String);
+
 /// A response with `{"error": message}`.
 pub(crate) fn error_response(status: StatusCode, message: impl Into<String>) -> Response {
-    (status, Json(ErrorBody { error: message.into() })).into_response()
+    let error: String = message.into();
+    let mut response = (status, Json(ErrorBody { error: error.clone() })).into_response();
+    response.extensions_mut().insert(Said(error));
+    response
 }
 
 /// Answers an engine error, with `text` instead of its own where the dialect has words of its own.

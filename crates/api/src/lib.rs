@@ -48,7 +48,9 @@ pub fn router(engine: Engine, settings: ApiSettings) -> Router {
     let gate = Arc::new(Gate::new(engine.clone(), settings.insecure_no_auth));
     let router = router.with_state(ApiState { engine, settings: Arc::clone(&settings), document });
     let router = dialects::vms::door(unknown_answer(router));
-    edge(router.layer(middleware::from_fn_with_state(gate, auth::identify)), settings)
+    let router =
+        dialects::opensandbox::door(router.layer(middleware::from_fn_with_state(gate, auth::identify)));
+    edge(router, settings)
 }
 
 /// Every route and its description. A route gets in here through `routes!` only: what is served is
@@ -59,6 +61,7 @@ fn routes() -> OpenApiRouter<ApiState> {
         .merge(openapi::routes())
         .merge(dialects::sandbox_service::routes())
         .merge(dialects::vms::routes())
+        .merge(dialects::opensandbox::routes())
 }
 
 /// Answers what no route of `router` takes.

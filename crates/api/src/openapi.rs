@@ -18,6 +18,7 @@ use crate::{auth, state::ApiState};
     tags(
         (name = "server", description = "The server itself"),
         (name = "sandbox-service", description = "Create a sandbox for a program, run it, send files"),
+        (name = "opensandbox", description = "OpenSandbox's lifecycle API, and the way into sandboxes"),
         (name = "vms", description = "Named machines, commands in them, their snapshots; API keys"),
     )
 )]
@@ -45,8 +46,10 @@ impl ServedDocument {
 }
 
 /// The document as JSON. It holds strings, numbers and lists only, for which encoding does not fail.
+///
+/// The specification has no word for the rest of a path: it is written as one part.
 pub(crate) fn json(document: &utoipa::openapi::OpenApi) -> String {
-    document.to_pretty_json().unwrap_or_default() + "\n"
+    document.to_pretty_json().unwrap_or_default().replace("{*path}", "{path}") + "\n"
 }
 
 /// This document.

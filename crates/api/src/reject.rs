@@ -89,7 +89,7 @@ impl Rejection {
         Self::Field { field: field.into(), problem: problem.to_string() }
     }
 
-    fn status(&self) -> StatusCode {
+    pub(crate) fn status(&self) -> StatusCode {
         match self {
             Self::ContentType(_)
             | Self::BodyMissing

@@ -33,7 +33,11 @@ impl Engine {
         spec: SandboxSpec,
         beginning: Beginning,
     ) -> Result<Sandbox> {
-        let Admitted { record, program } = self.admit(caller, spec)?;
+        let Admitted { mut record, program } = self.admit(caller, spec)?;
+        if let Some(origin) = beginning.origin {
+            let snapshot = self.snapshot_record(caller, origin).await?;
+            record.image = snapshot.image;
+        }
         let body = program.as_ref().map(postcard::to_stdvec).transpose().map_err(Error::internal)?;
         self.inner.program_room_check(body.as_ref().map_or(0, Vec::len)).await?;
         let (engine, caller) = (self.clone(), caller.clone());
@@ -55,9 +59,10 @@ impl Engine {
     ) -> Result<Sandbox> {
         let id = record.id;
         let (reply, begun) = oneshot::channel();
-        let Beginning { user, snapshot } = beginning;
+        let Beginning { user, snapshot, origin } = beginning;
+        let pending = origin.map_or(Pending::Create, |origin| Pending::Fork { origin });
         let first = Operate { by: caller.owner.clone(), what: What::Start { user, snapshot, reply } };
-        self.make(caller, record, None, Some(first)).await?;
+        self.make(caller, record, None, Some((pending, first))).await?;
         // A task that ends without an answer has just deleted its sandbox.
         let begun = begun.await.unwrap_or_else(|_| Err(Error::sandbox_not_found(id)));
         if let Err(error) = begun {
@@ -79,17 +84,17 @@ impl Engine {
         caller: &Caller,
         mut record: SandboxRecord,
         body: Option<Vec<u8>>,
-        first: Option<Operate>,
+        first: Option<(Pending, Operate)>,
     ) -> Result<Sandbox> {
         let naming = match &record.name {
             Some(name) => Some(self.name_take(&record.owner, &record.dialect, name).await?),
             None => None,
         };
         let mut batch = Batch::new();
-        if first.is_some() {
+        if let Some((pending, _)) = &first {
             record.number = Some(self.inner.number_next());
             record.ordinal = naming.as_ref().map(|_| self.ordinal_free(&record.dialect));
-            record.pending = Some(Pending::Create);
+            record.pending = Some(pending.clone());
             batch = batch.counter_add(Counter::SandboxesNumbered, 1);
         }
         let (id, view) = (record.id, view_of(&record));
@@ -101,7 +106,7 @@ impl Engine {
         let batch = if view.program.is_some() { batch.durable() } else { batch };
         self.inner.store.apply(batch).await.map_err(Error::internal)?;
         let handle = task_start(Task { engine: Arc::clone(&self.inner), record, job: None, runs: false });
-        if let Some(first) = first {
+        if let Some((_, first)) = first {
             let _ = handle.commands.send(Command::Operate(first));
         }
         self.inner.registry_insert(id, handle);

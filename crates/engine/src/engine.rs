@@ -1,7 +1,7 @@
 //! The engine's face: what dialects call. Each call finds the sandbox's task and asks it.
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::{BTreeMap, HashMap, HashSet},
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
@@ -9,6 +9,7 @@ use std::{
     time::Duration,
 };
 
+use jiff::Timestamp;
 use protocol::{SandboxId, launcher::Stats};
 use store::{Batch, Counter, SandboxRecord, SandboxState, Store};
 use tokio::sync::{Semaphore, mpsc, oneshot};
@@ -22,6 +23,7 @@ use crate::{
     reconcile,
     runtime::RuntimeEvent,
     sandbox::{Admitted, Command, Handle, Task, admit, task_start},
+    tokens::Tokens,
 };
 
 /// Everything that sandboxes' tasks share.
@@ -37,6 +39,7 @@ pub(crate) struct Inner {
     /// The last number given to a sandbox.
     numbers: AtomicU64,
     pub(crate) exports: Exports,
+    pub(crate) tokens: Tokens,
     /// Held while a name is looked for and taken.
     pub(crate) naming: tokio::sync::Mutex<()>,
 }
@@ -64,6 +67,7 @@ impl Engine {
         let inner = Arc::new(Inner {
             running: Arc::new(Semaphore::new(settings.running_max)),
             keys: KnownKeys::read(&store).await?,
+            tokens: Tokens::read(&store).await?,
             settings,
             store,
             runtime,
@@ -195,6 +199,32 @@ impl Engine {
         );
         stored.map_err(Error::internal)?;
         result?
+    }
+
+    /// Has a sandbox's lease end at another time.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotFound`]; [`ErrorKind::Invalid`] for a time that is past; [`ErrorKind::Conflict`] for one
+    /// without a lease, or that has ended.
+    pub async fn lease_set(&self, caller: &Caller, id: SandboxId, until: Timestamp) -> Result<()> {
+        let by = caller.owner.clone();
+        self.handle(caller, id)?.ask(id, |reply| Command::LeaseSet { until, by, reply }).await?
+    }
+
+    /// Changes words of a sandbox's metadata; one that becomes none is taken away.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotFound`].
+    pub async fn metadata_patch(
+        &self,
+        caller: &Caller,
+        id: SandboxId,
+        patch: BTreeMap<String, Option<String>>,
+    ) -> Result<Sandbox> {
+        let by = caller.owner.clone();
+        let handle = self.handle(caller, id)?;
+        handle.ask(id, |reply| Command::MetadataPatch { patch, by, reply }).await??;
+        self.sandbox_get(caller, id).await
     }
 
     /// Puts files into a sandbox: for the runs to come, and at once if it runs.
@@ -331,7 +361,9 @@ impl Inner {
         let should: Vec<SandboxId> = self
             .registry()
             .iter()
-            .filter(|(_, handle)| handle.view.borrow().state == SandboxState::Running)
+            .filter(|(_, handle)| {
+                matches!(handle.view.borrow().state, SandboxState::Running | SandboxState::Paused)
+            })
             .map(|(id, _)| *id)
             .collect();
         let found = self.runtime.inventory().await.map_err(Error::internal)?;

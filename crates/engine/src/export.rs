@@ -165,6 +165,7 @@ fn record(caller: &Caller, original: SandboxRecord) -> SandboxRecord {
         lease_until: None,
         end: None,
         network: NetworkMode::None,
+        network_policy: None,
         limits,
         env: Vec::new(),
         metadata: std::collections::BTreeMap::new(),
@@ -172,6 +173,8 @@ fn record(caller: &Caller, original: SandboxRecord) -> SandboxRecord {
         ephemeral: true,
         last_result: None,
         pending: None,
+        entrypoint: None,
+        details: None,
         ..original
     }
 }
@@ -225,6 +228,7 @@ impl Export {
             ephemeral: true,
             origin: Some(self.origin),
             total_bytes: self.engine.settings.total_bytes(&record.limits),
+            network_policy: None,
         };
         let Err(error) = self.engine.runtime.launch(spec).await else { return Ok(()) };
         let taken = self.engine.store.snapshot_list(self.of).await.map_err(Error::internal)?;

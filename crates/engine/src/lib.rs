@@ -6,6 +6,7 @@
 //! Each sandbox has one task that owns it (`sandbox::task`); everything that happens to it is a message to
 //! that task, and so happens in an order.
 
+mod access;
 mod agent;
 mod archive;
 mod creation;
@@ -17,6 +18,7 @@ pub mod keys;
 mod live_sandboxes;
 mod log;
 mod native;
+mod network_policy;
 pub mod program;
 mod reconcile;
 mod runtime;
@@ -24,7 +26,9 @@ mod sandbox;
 mod sandbox_spec;
 mod settings;
 mod snapshot;
+mod tokens;
 
+pub use access::{AgentStream, Target};
 pub use archive::{Archive, IMPORT_MEMORY_BYTES};
 pub use engine::Engine;
 pub use error::{Error, ErrorKind, Result};
@@ -36,7 +40,8 @@ pub use native::NativeRuntime;
 pub use runtime::{Exited, Runtime, RuntimeError, RuntimeEvent};
 pub use sandbox::CommandOutcome;
 pub use sandbox_spec::{
-    Beginning, Caller, EndReason, Lease, LimitsSpec, ProgramSummary, Sandbox, SandboxSpec, SandboxState,
+    Beginning, Caller, EndReason, Lease, LimitsSpec, OnAccess, ProgramSummary, Sandbox, SandboxSpec,
+    SandboxState,
 };
 pub use settings::Settings;
 pub use snapshot::{Snapshot, SnapshotName, SnapshotSpec};

@@ -3,7 +3,7 @@
 use std::{collections::HashMap, sync::Arc};
 
 use protocol::{SandboxId, SnapshotId};
-use store::{Batch, Counter, Pending, SandboxRecord, SandboxState};
+use store::{Batch, Counter, Event, Pending, SandboxRecord, SandboxState, SnapshotRecord, StoreError};
 use tokio::sync::oneshot;
 
 #[cfg(doc)]
@@ -11,7 +11,7 @@ use crate::ErrorKind;
 use crate::{
     Archive, Caller, CommandOutcome, Engine, Error, Result, Sandbox, Snapshot, SnapshotName, SnapshotSpec,
     program::CommandSpec,
-    sandbox::{Command, Operate, Target, Task, What, event},
+    sandbox::{Command, Operate, Target, Task, What, event, snapshot_deleted},
 };
 
 /// Sandboxes that one fork may make.
@@ -102,6 +102,22 @@ impl Engine {
         Ok(listed.into_iter().find(|listed| listed.id == taken.id).unwrap_or(taken))
     }
 
+    /// Stops all processes of a sandbox, their memory kept. It uses no processor until it is resumed.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotFound`]; [`ErrorKind::Conflict`] for one that does not run, or is paused.
+    pub async fn sandbox_pause(&self, caller: &Caller, id: SandboxId) -> Result<()> {
+        self.operate(caller, id, |reply| What::Pause { reply }).await
+    }
+
+    /// Lets a paused sandbox go on where it was.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotFound`]; [`ErrorKind::Conflict`] for one that is not paused.
+    pub async fn sandbox_resume(&self, caller: &Caller, id: SandboxId) -> Result<()> {
+        self.operate(caller, id, |reply| What::Resume { or_running: false, reply }).await
+    }
+
     /// Takes a snapshot of a sandbox's files, whether it runs or not. It is on the disk when this returns.
     ///
     /// # Errors
@@ -185,6 +201,38 @@ impl Engine {
         self.operate(caller, id, |reply| What::Restore { target, later_dropped, reply }).await
     }
 
+    /// A snapshot that the caller may see, also when its sandbox is gone.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotFound`].
+    pub async fn snapshot_get(&self, caller: &Caller, snapshot: SnapshotId) -> Result<Snapshot> {
+        self.snapshot_record(caller, snapshot).await.map(|record| Snapshot::of(&record))
+    }
+
+    pub(crate) async fn snapshot_record(
+        &self,
+        caller: &Caller,
+        snapshot: SnapshotId,
+    ) -> Result<SnapshotRecord> {
+        let found = self.inner.store.snapshot_get(snapshot).await;
+        let found = found.map_err(|error| match error {
+            StoreError::NotFound { .. } => Error::snapshot_not_found(),
+            error => Error::internal(error),
+        })?;
+        let seen = found.name.is_some() && (caller.administrator || found.owner == caller.owner);
+        if seen { Ok(found) } else { Err(Error::snapshot_not_found()) }
+    }
+
+    /// Removes a snapshot, also when its sandbox is gone.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotFound`].
+    pub async fn snapshot_remove(&self, caller: &Caller, snapshot: SnapshotId) -> Result<()> {
+        let record = self.snapshot_record(caller, snapshot).await?;
+        let told = snapshot_deleted(&record, &caller.owner);
+        self.snapshot_forget(snapshot, told).await
+    }
+
     /// Removes a snapshot.
     ///
     /// # Errors
@@ -192,9 +240,11 @@ impl Engine {
     pub async fn snapshot_delete(&self, caller: &Caller, id: SandboxId, snapshot: SnapshotId) -> Result<()> {
         let taken = self.snapshot_list(caller, id).await?.into_iter().find(|taken| taken.id == snapshot);
         let taken = taken.ok_or_else(Error::snapshot_not_found)?;
-        let original = self.inner.store.sandbox_get(id).await.map_err(Error::internal)?;
-        let mut told = event(&original, "snapshot_deleted", &caller.owner);
-        told.detail = serde_json::json!({ "snapshot": snapshot, "name": taken.name });
+        let record = self.snapshot_record(caller, taken.id).await?;
+        self.snapshot_forget(snapshot, snapshot_deleted(&record, &caller.owner)).await
+    }
+
+    async fn snapshot_forget(&self, snapshot: SnapshotId, told: Event) -> Result<()> {
         // Its row must not come back with a power cut: nobody could restore it.
         let batch = Batch::new().snapshot_delete(snapshot).event_append(told).durable();
         let inner = Arc::clone(&self.inner);
@@ -219,7 +269,7 @@ impl Engine {
         let source = self.sandbox_get(caller, id).await?;
         let (engine, caller) = (self.clone(), caller.clone());
         to_its_end(async move {
-            let spec = SnapshotSpec { name: SnapshotName::None, note: None };
+            let spec = SnapshotSpec::new(SnapshotName::None);
             let origin = engine.operate(&caller, id, |reply| What::Snapshot { spec, reply }).await?;
             let forks = engine.forks_make(&caller, &source, origin.id, count).await;
             let forgotten = Batch::new().snapshot_delete(origin.id);

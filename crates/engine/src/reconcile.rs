@@ -85,7 +85,7 @@ pub(crate) async fn reconcile(
     // After this, no snapshot is on record that is about to be removed.
     let (stay, go): (Vec<_>, Vec<_>) = snapshots
         .into_iter()
-        .partition(|snapshot| snapshot.name.is_some() && !gone.contains(&snapshot.sandbox));
+        .partition(|it| it.name.is_some() && (it.outlives || !gone.contains(&it.sandbox)));
     let forgotten = go.iter().chain(&taken).chain(&not_taken);
     batch = forgotten.fold(batch, |batch, snapshot| batch.snapshot_delete(snapshot.id));
     // The boot is on the disk before there is any snapshot.
@@ -118,7 +118,8 @@ async fn snapshot_found(
 ) -> Option<SnapshotRecord> {
     let note = runtime.snapshot_note(snapshot).await.ok()?;
     let record = record_of(snapshot, &note)?;
-    (record.name.is_some() && sandboxes.contains(&record.sandbox)).then_some(record)
+    let is_someones = record.outlives || sandboxes.contains(&record.sandbox);
+    (record.name.is_some() && is_someones).then_some(record)
 }
 
 /// Snapshots that are on no record. Those on record that are not there are told of.

@@ -4,6 +4,7 @@ use async_trait::async_trait;
 use protocol::{
     SandboxId, SnapshotId,
     launcher::{Found, LaunchSpec, Stats},
+    policy::NetworkPolicy,
 };
 use tokio::net::UnixStream;
 
@@ -67,6 +68,17 @@ pub trait Runtime: Send + Sync + 'static {
 
     /// Kills all of a sandbox and removes its layer.
     async fn remove(&self, sandbox: SandboxId) -> Result<Stats, RuntimeError>;
+
+    /// Stops all processes of a sandbox, their memory kept.
+    async fn pause(&self, sandbox: SandboxId) -> Result<(), RuntimeError>;
+
+    /// The reverse of pause.
+    async fn resume(&self, sandbox: SandboxId) -> Result<(), RuntimeError>;
+
+    /// Puts a network policy in force for a sandbox that runs, in the place of the one it has. A step fails with `ESRCH`
+    /// when it does not run: then it is launched with it. May be done again.
+    async fn network_policy_set(&self, sandbox: SandboxId, policy: NetworkPolicy)
+    -> Result<(), RuntimeError>;
 
     /// What a sandbox uses now.
     async fn stats(&self, sandbox: SandboxId) -> Result<Stats, RuntimeError>;

@@ -3,8 +3,8 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use jiff::Timestamp;
-use protocol::{SandboxId, launcher::NetworkMode, limits::Limits};
-pub use store::{EndReason, SandboxState};
+use protocol::{SandboxId, SnapshotId, launcher::NetworkMode, limits::Limits, policy::NetworkPolicy};
+pub use store::{EndReason, OnAccess, SandboxState};
 
 use crate::{
     SnapshotSpec,
@@ -35,6 +35,8 @@ pub struct SandboxSpec {
     pub dialect: &'static str,
     /// Its network; `None` takes what its program needs.
     pub network: Option<NetworkMode>,
+    /// Whom it may reach; `None` for whoever is not closed to all. It takes a network.
+    pub network_policy: Option<NetworkPolicy>,
     /// Its limits; `None` takes the configured default.
     pub limits: LimitsSpec,
     /// Environment of every process in it, on top of the image's.
@@ -47,6 +49,33 @@ pub struct SandboxSpec {
     pub lease: Lease,
     /// The program that it is for.
     pub program: Option<Program>,
+    /// What runs in it as long as it is up, where it is for no program: program and arguments. It ends with that.
+    pub entrypoint: Option<Vec<String>>,
+    /// What its use, or no use, brings about.
+    pub on_access: OnAccess,
+    /// Words of the dialect's own, kept for it.
+    pub details: Option<serde_json::Value>,
+}
+
+impl SandboxSpec {
+    /// One with nothing but what is configured.
+    #[must_use]
+    pub fn new(dialect: &'static str) -> Self {
+        Self {
+            dialect,
+            network: None,
+            network_policy: None,
+            limits: LimitsSpec::default(),
+            env: Vec::new(),
+            metadata: BTreeMap::new(),
+            name: None,
+            lease: Lease::Configured,
+            program: None,
+            entrypoint: None,
+            on_access: OnAccess::default(),
+            details: None,
+        }
+    }
 }
 
 /// What is done with a sandbox that is kept up before anybody else can do anything with it.
@@ -56,6 +85,8 @@ pub struct Beginning {
     pub user: Option<String>,
     /// The snapshot that is taken then.
     pub snapshot: Option<SnapshotSpec>,
+    /// The snapshot whose files it begins with. Its image comes from there.
+    pub origin: Option<SnapshotId>,
 }
 
 /// When a sandbox ends by itself.
@@ -115,8 +146,18 @@ pub struct Sandbox {
     pub limits: Limits,
     /// Its network.
     pub network: NetworkMode,
+    /// Whom it may reach, if that was said.
+    pub network_policy: Option<NetworkPolicy>,
     /// The words the client gave.
     pub metadata: BTreeMap<String, String>,
+    /// What runs in it as long as it is up.
+    pub entrypoint: Option<Vec<String>>,
+    /// What its use, or no use, brings about.
+    pub on_access: OnAccess,
+    /// The dialect's own words.
+    pub details: Option<serde_json::Value>,
+    /// The environment of its programs, on top of the image's. It may hold secrets.
+    pub env: Vec<(String, String)>,
     /// Its program in short.
     pub program: Option<ProgramSummary>,
     /// The result of the program's last run.

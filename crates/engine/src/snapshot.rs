@@ -13,6 +13,16 @@ pub struct SnapshotSpec {
     pub name: SnapshotName,
     /// What it is taken after, in words.
     pub note: Option<String>,
+    /// It stays when its sandbox is deleted.
+    pub outlives: bool,
+}
+
+impl SnapshotSpec {
+    /// One that is taken after nothing in particular, and goes with its sandbox.
+    #[must_use]
+    pub fn new(name: SnapshotName) -> Self {
+        Self { name, note: None, outlives: false }
+    }
 }
 
 /// A name for a snapshot.
@@ -63,6 +73,8 @@ pub struct Snapshot {
     pub note: Option<String>,
     /// When it was taken.
     pub created_at: Timestamp,
+    /// Whether it stays when its sandbox is deleted.
+    pub outlives: bool,
 }
 
 impl Snapshot {
@@ -74,6 +86,7 @@ impl Snapshot {
             name: record.name.clone().unwrap_or_default(),
             note: record.note.clone(),
             created_at: record.created_at,
+            outlives: record.outlives,
         }
     }
 }
@@ -114,6 +127,7 @@ mod tests {
                 note: note.clone(),
                 image: "host".to_owned(),
                 created_at: Timestamp::UNIX_EPOCH,
+                outlives: true,
             };
             let found = record_of(record.id, &note_of(&record).unwrap()).unwrap();
             let kept = note.map(|note| note.chars().take(NOTE_KEPT).collect());

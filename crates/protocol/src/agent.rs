@@ -104,6 +104,10 @@ pub enum Request {
     Http {
         /// What the sandbox may use, which no file inside says: told to whoever asks for its metrics.
         limits: Limits,
+        /// The environment that programs get which are started over HTTP; what the request says goes before it.
+        env: Vec<(String, String)>,
+        /// Where they start, and what relative paths are relative to.
+        cwd: GuestPath,
     },
     /// Gives an exec's terminal another size and tells the program (SIGWINCH). [`Event::Done`] or
     /// [`Event::Failed`] (final).

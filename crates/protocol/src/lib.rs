@@ -10,6 +10,7 @@ mod id;
 pub mod launcher;
 pub mod limits;
 mod path;
+pub mod policy;
 
 pub use id::{ExecId, SandboxId, SnapshotId};
 pub use path::{GuestPath, HostPath, InvalidGuestPath};

@@ -9,12 +9,15 @@ use crate::{Batch, Store, StoreError};
 pub enum Fact {
     /// The boot of the host that the last server ran in, as the kernel names it.
     Boot,
+    /// What tokens of sandboxes are made with.
+    TokenSecret,
 }
 
 impl Fact {
     fn name(self) -> &'static str {
         match self {
             Self::Boot => "boot",
+            Self::TokenSecret => "token_secret",
         }
     }
 }

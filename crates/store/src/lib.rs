@@ -43,6 +43,6 @@ pub use fact::Fact;
 pub use key::{KeyRecord, NewKey};
 pub use open_error::OpenError;
 pub use pending::Pending;
-pub use sandbox::{Page, SandboxFilter, SandboxPage, SandboxRecord, SandboxState};
+pub use sandbox::{OnAccess, Page, SandboxFilter, SandboxPage, SandboxRecord, SandboxState};
 pub use snapshot::SnapshotRecord;
 pub use store::Store;

@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 use protocol::{SandboxId, SnapshotId};
-use rusqlite::{Connection, Row, ffi, params};
+use rusqlite::{Connection, OptionalExtension, Row, ffi, params};
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -30,6 +30,9 @@ pub struct SnapshotRecord {
     pub image: String,
     /// When it was taken.
     pub created_at: Timestamp,
+    /// It stays when the sandbox is deleted.
+    #[serde(default)]
+    pub outlives: bool,
 }
 
 impl Batch {
@@ -107,6 +110,20 @@ impl Store {
         .await
     }
 
+    /// A snapshot that was taken.
+    ///
+    /// # Errors
+    /// [`StoreError::NotFound`].
+    pub async fn snapshot_get(&self, id: SnapshotId) -> Result<SnapshotRecord, StoreError> {
+        self.submit(Batch::new()).await?;
+        self.query("snapshot_get", move |connection| {
+            let sql = "SELECT * FROM snapshots WHERE id = ?1 AND settled";
+            let found = connection.prepare_cached(sql)?.query_row([Id(id)], decode).optional()?;
+            found.ok_or_else(|| Fault::not_found("snapshot", id))
+        })
+        .await
+    }
+
     /// The snapshots that were intended and not settled: whether they are there is not known.
     ///
     /// # Errors
@@ -127,8 +144,8 @@ fn count(connection: &Connection, sandbox: SandboxId) -> rusqlite::Result<usize>
 }
 
 fn insert(connection: &Connection, record: &SnapshotRecord, settled: bool) -> Result<(), Fault> {
-    const SQL: &str = "INSERT INTO snapshots (id, sandbox_id, owner, name, note, image, created_at, settled)
-        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
+    const SQL: &str = "INSERT INTO snapshots (id, sandbox_id, owner, name, note, image, created_at, settled,
+        outlives) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)";
     let inserted = connection.prepare_cached(SQL)?.execute(params![
         Id(record.id),
         Id(record.sandbox),
@@ -138,6 +155,7 @@ fn insert(connection: &Connection, record: &SnapshotRecord, settled: bool) -> Re
         record.image,
         Micros(record.created_at),
         settled,
+        record.outlives,
     ]);
     match inserted {
         Err(error) if error.sqlite_extended_error_code() == Some(ffi::SQLITE_CONSTRAINT_UNIQUE) => {
@@ -158,5 +176,6 @@ fn decode(row: &Row<'_>) -> rusqlite::Result<SnapshotRecord> {
         note: row.get("note")?,
         image: row.get("image")?,
         created_at: row.get::<_, Micros>("created_at")?.0,
+        outlives: row.get("outlives")?,
     })
 }

@@ -1,4 +1,4 @@
-//! The environment of what clients run: the agent's own, what was set with `$EXECD_ENVS`, what the request says.
+//! The environment of what clients run: the sandbox's, or the agent's own, what was set with `$EXECD_ENVS`, what the request says.
 
 use std::{collections::BTreeMap, path::Path};
 
@@ -13,17 +13,16 @@ const FILE_NAME: &str = ".execd_envs";
 /// Where programs are looked for when the agent was told nothing.
 const PATH_DEFAULT: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
-/// The variables for a program of the user `uid`, or of the agent's own. Reads files.
+/// The variables for a program of the user `uid`, or of the agent's own. `given` is what the server has said, if there
+/// is one. Reads files.
 pub(super) fn environment_of(
+    given: Option<&[(String, String)]>,
     accounts: &Accounts,
     own_uid: u32,
     uid: Option<u32>,
     requested: BTreeMap<String, String>,
 ) -> BTreeMap<String, String> {
-    let inherited = std::env::vars_os()
-        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
-    let mut variables: BTreeMap<String, String> =
-        inherited.filter(|(name, _)| name != TOKEN_VARIABLE).collect();
+    let mut variables = given.map_or_else(inherited, |given| given.iter().cloned().collect());
     variables.entry("PATH".to_owned()).or_insert_with(|| PATH_DEFAULT.to_owned());
     if !variables.contains_key("HOME")
         && let Some(user) = accounts.user(own_uid)
@@ -41,6 +40,12 @@ pub(super) fn environment_of(
     variables.extend(small_file_read(Path::new(&file)).lines().filter_map(variable_parse));
     variables.extend(requested);
     variables
+}
+
+fn inherited() -> BTreeMap<String, String> {
+    let own = std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+    own.filter(|(name, _)| name != TOKEN_VARIABLE).collect()
 }
 
 /// `NAME=value`, with `export` before and quotes around the value or not. Other lines say nothing.

@@ -88,7 +88,7 @@ async fn look(agent: &Agent) -> Result<(Instant, Duration), HttpError> {
 }
 
 async fn usage(agent: &Agent) -> Result<Usage, HttpError> {
-    let limits = agent.execd.limits.get();
+    let limits = agent.execd.limits();
     let look = move || Ok(limits.map_or_else(Usage::read, Usage::of_sandbox));
     Ok(agent.files.run(look).await?)
 }

@@ -18,10 +18,10 @@ mod run;
 mod sessions;
 mod types;
 
-use std::{cell::Cell, rc::Rc};
+use std::{cell::RefCell, rc::Rc, sync::Arc};
 
 use hyper::{Method, StatusCode, header};
-use protocol::limits::Limits;
+use protocol::{GuestPath, limits::Limits};
 
 use crate::{
     agent::Agent,
@@ -38,14 +38,39 @@ pub(crate) struct Execd {
     ptys: pty::Ptys,
     /// What the next look at the processor's time is compared with.
     usage: metrics::LastUsage,
-    /// What the sandbox may use, where the server has said it.
-    limits: Cell<Option<Limits>>,
+    /// What the server has said of the sandbox.
+    surroundings: RefCell<Option<Surroundings>>,
+}
+
+/// What no file inside says of a sandbox.
+#[derive(Clone)]
+pub(crate) struct Surroundings {
+    /// What it may use.
+    pub(crate) limits: Limits,
+    /// The environment of what is started in it.
+    pub(crate) env: Arc<Vec<(String, String)>>,
+    /// Where that starts.
+    pub(crate) cwd: GuestPath,
 }
 
 impl Execd {
-    /// The server's word for what the sandbox may use.
-    pub(crate) fn limits_set(&self, limits: Limits) {
-        self.limits.set(Some(limits));
+    /// The server's word for what the sandbox is.
+    pub(crate) fn surroundings_set(&self, surroundings: Surroundings) {
+        let known = self.surroundings.borrow().as_ref().map(|known| known.cwd.clone());
+        if known.as_ref() != Some(&surroundings.cwd) {
+            // Where it can't be, what is started says so.
+            let _ = std::env::set_current_dir(surroundings.cwd.as_str());
+        }
+        *self.surroundings.borrow_mut() = Some(surroundings);
+    }
+
+    fn limits(&self) -> Option<Limits> {
+        self.surroundings.borrow().as_ref().map(|known| known.limits)
+    }
+
+    /// The environment that the server has given, if one has.
+    fn env(&self) -> Option<Arc<Vec<(String, String)>>> {
+        self.surroundings.borrow().as_ref().map(|known| Arc::clone(&known.env))
     }
 }
 

@@ -15,7 +15,6 @@ use std::{convert::Infallible, rc::Rc, time::Duration};
 
 use hyper::{server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use protocol::limits::Limits;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 use tokio::net::UnixStream;
 
@@ -28,17 +27,24 @@ pub(crate) use request::{Incoming, json_array, json_object, json_optional};
 pub(crate) use response::{Reply, empty, event_stream, json, json_pieces, octets, text};
 pub(crate) use websocket::{Handshake, WebSocket};
 
-use crate::{agent::Agent, execd};
+use crate::{
+    agent::Agent,
+    execd::{self, Surroundings},
+};
 
 /// How long a head may take to come, the wait for the next request on a connection included.
 const HEAD_TIME_MAX: Duration = Duration::from_secs(60);
 /// What is buffered of a connection in each direction.
 const BUFFER_BYTES: usize = 128 << 10;
 
-/// Serves the rest of a connection of the control socket. `early` is what came before this; `limits` are the
-/// sandbox's.
-pub(crate) async fn http_serve_unix(agent: Rc<Agent>, stream: UnixStream, early: Vec<u8>, limits: Limits) {
-    agent.execd.limits_set(limits);
+/// Serves the rest of a connection of the control socket. `early` is what came before this.
+pub(crate) async fn http_serve_unix(
+    agent: Rc<Agent>,
+    stream: UnixStream,
+    early: Vec<u8>,
+    surroundings: Surroundings,
+) {
+    agent.execd.surroundings_set(surroundings);
     let (read_half, write_half) = stream.into_split();
     let read_half = std::io::Cursor::new(early).chain(read_half);
     http_serve(agent, Rc::new(Door::Server), tokio::io::join(read_half, write_half)).await;

@@ -6,10 +6,12 @@ use utoipa::openapi::{
     path::Operation,
     security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme},
 };
+use utoipa_axum::router::OpenApiRouter;
 
 const X_API_KEY: &str = "x-api-key";
 const OPEN_SANDBOX: &str = "open-sandbox-api-key";
 const BEARER: &str = "bearer";
+const TOKEN: &str = "x-execd-access-token";
 
 /// Describes the headers that a key may come in.
 pub(crate) fn schemes_add(document: &mut OpenApi) {
@@ -17,12 +19,24 @@ pub(crate) fn schemes_add(document: &mut OpenApi) {
     let components = document.components.get_or_insert_default();
     components.add_security_scheme(X_API_KEY, header("x-api-key"));
     components.add_security_scheme(OPEN_SANDBOX, header("OPEN-SANDBOX-API-KEY"));
+    components.add_security_scheme(TOKEN, header("X-EXECD-ACCESS-TOKEN"));
     let bearer = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).build();
     components.add_security_scheme(BEARER, SecurityScheme::Http(bearer));
 }
 
 /// Says of every operation that it asks for a key.
 pub(super) fn guard_note(document: &mut OpenApi) {
+    requirement_note(document, &[X_API_KEY, OPEN_SANDBOX, BEARER]);
+}
+
+/// Says of every operation that a key will do, or the token of the sandbox that it is about. Who asks for them is the
+/// extractor of its handler.
+pub(crate) fn token_note<S: Clone + Send + Sync + 'static>(mut router: OpenApiRouter<S>) -> OpenApiRouter<S> {
+    requirement_note(router.get_openapi_mut(), &[X_API_KEY, OPEN_SANDBOX, BEARER, TOKEN]);
+    router
+}
+
+fn requirement_note(document: &mut OpenApi, schemes: &[&str]) {
     for item in document.paths.paths.values_mut() {
         let operations = [
             &mut item.get,
@@ -34,13 +48,15 @@ pub(super) fn guard_note(document: &mut OpenApi) {
             &mut item.patch,
             &mut item.trace,
         ];
-        operations.into_iter().flatten().for_each(operation_note);
+        for operation in operations.into_iter().flatten() {
+            operation_note(operation, schemes);
+        }
     }
 }
 
-fn operation_note(operation: &mut Operation) {
-    let requirement = |name: &str| SecurityRequirement::new(name, Vec::<String>::new());
-    operation.security = Some([X_API_KEY, OPEN_SANDBOX, BEARER].map(requirement).into());
+fn operation_note(operation: &mut Operation, schemes: &[&str]) {
+    let requirement = |name: &&str| SecurityRequirement::new(*name, Vec::<String>::new());
+    operation.security = Some(schemes.iter().map(requirement).collect());
     let refused = || RefOr::T(Response::new("No API key, or none that counts"));
     operation.responses.responses.entry("401".to_owned()).or_insert_with(refused);
 }

@@ -21,7 +21,7 @@ use axum::{
 use utoipa_axum::router::OpenApiRouter;
 
 pub(crate) use self::{
-    document::schemes_add,
+    document::{schemes_add, token_note},
     identify::{Gate, identify},
     identity::Identity,
     refusal::Refusal,

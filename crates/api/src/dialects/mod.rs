@@ -1,4 +1,5 @@
 //! The foreign APIs that Atoll speaks, a module each. None knows of another.
 
+pub(crate) mod opensandbox;
 pub(crate) mod sandbox_service;
 pub(crate) mod vms;

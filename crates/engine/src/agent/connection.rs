@@ -87,6 +87,11 @@ impl Connection {
         (Receiving { socket: read, received: &mut self.received }, Sending(write))
     }
 
+    /// The socket, where the conversation has become something else, and what of that has come already.
+    pub(crate) fn into_parts(self) -> (UnixStream, BytesMut) {
+        (self.socket, self.received)
+    }
+
     /// Sends requests and what belongs to them, put together as frames.
     pub(crate) async fn send(&mut self, frames: &[u8]) -> Result<(), AgentError> {
         self.split().1.send(frames).await

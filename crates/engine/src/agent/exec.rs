@@ -235,6 +235,17 @@ pub(crate) async fn exec_collect_started(
 /// How long a connection inside the sandbox may take to be refused or accepted.
 const DIAL_TIMEOUT: Duration = Duration::from_secs(2);
 
+/// Asks for what turns the connection into a stream of its own.
+pub(crate) async fn stream_open(connection: &mut Connection, request: &Request) -> Result<(), AgentError> {
+    let mut frames = Vec::new();
+    push_request(&mut frames, request)?;
+    connection.send(&frames).await?;
+    match connection.answer().await? {
+        Event::Done => Ok(()),
+        event => Err(AgentError::Unexpected(event)),
+    }
+}
+
 /// Whether something listens on a port inside.
 pub(crate) async fn port_answers(connection: &mut Connection, port: u16) -> Result<bool, AgentError> {
     let mut frames = Vec::new();

@@ -13,5 +13,5 @@ pub(crate) use connection::{AgentError, Connection, Receiving};
 pub(crate) use exec::{
     ExecEvent, ExecOutput, exec_attach, exec_collect, exec_collect_started, exec_input, exec_next,
     exec_start, exec_started, file_read, files_write, files_write_and_exec_start, ping, port_answers,
-    retain_bytes,
+    retain_bytes, stream_open,
 };

@@ -40,7 +40,8 @@ impl State {
             self.task.record.state = SandboxState::Stopping;
             self.record_write(None, by).await?;
             let taken = self.task.engine.store.snapshot_list(id).await.map_err(Error::internal)?;
-            snapshots.extend(taken.into_iter().map(|snapshot| snapshot.id));
+            let going = taken.into_iter().filter(|snapshot| !snapshot.outlives);
+            snapshots.extend(going.map(|snapshot| snapshot.id));
         }
         self.task.engine.runtime.remove(id).await.map_err(Error::internal)?;
         self.forget(by, &snapshots).await;
@@ -79,9 +80,16 @@ impl State {
         if self.current.is_none() && !self.up {
             return self.delete(EndReason::LeaseEnded, "lease").await.is_ok();
         }
-        let half_taken = self.operations_drop(&EndReason::LeaseEnded).await;
-        if let Err(error) = self.processes_end(&EndReason::LeaseEnded.to_string()).await {
-            tracing::error!(sandbox = %self.task.record.id, ?error, "a sandbox whose lease is over can't be ended");
+        self.end(EndReason::LeaseEnded, "lease").await;
+        self.queue_next().await;
+        false
+    }
+
+    /// Ends what runs of it; its files and its record stay.
+    pub(super) async fn end(&mut self, reason: EndReason, by: &str) {
+        let half_taken = self.operations_drop(&reason).await;
+        if let Err(error) = self.processes_end(&reason.to_string()).await {
+            tracing::error!(sandbox = %self.task.record.id, ?error, %reason, "a sandbox can't be ended");
         }
         (self.up, self.permit) = (false, None);
         if let Some(snapshot) = half_taken {
@@ -95,14 +103,13 @@ impl State {
         let retention = self.task.engine.settings.ended_retention;
         let record = &mut self.task.record;
         record.pending = None;
-        record.end = Some(EndReason::LeaseEnded);
+        record.end = Some(reason);
         record.state = SandboxState::Terminated;
         record.ended_at = Some(Timestamp::now());
-        record.lease_until = Some(later(Timestamp::now(), retention));
-        if let Err(error) = self.record_write(Some("ended"), "lease").await {
+        let retained = later(Timestamp::now(), retention);
+        record.lease_until = record.lease_until.map(|until| until.max(retained));
+        if let Err(error) = self.record_write(Some("ended"), by).await {
             tracing::error!(sandbox = %self.task.record.id, ?error, "the end of a sandbox was not recorded");
         }
-        self.queue_next().await;
-        false
     }
 }

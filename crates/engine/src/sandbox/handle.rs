@@ -1,6 +1,13 @@
 //! How the rest of the engine reaches the task that owns a sandbox.
 
-use protocol::{SandboxId, SnapshotId, launcher::Stats};
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use protocol::{
+    SandboxId, SnapshotId,
+    launcher::Stats,
+    policy::{NetworkPolicy, Rule},
+};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::{
@@ -23,8 +30,29 @@ pub(crate) enum Command {
     Delete { by: String, reply: oneshot::Sender<Result<()>> },
     /// Do something with one that is kept up.
     Operate(Operate),
+    /// Somebody begins to use it: what it takes to be used is done first.
+    Access { reply: oneshot::Sender<Result<()>> },
+    /// Somebody does not use it any more who was told that it can be used.
+    AccessEnd,
+    /// Have its lease end at another time.
+    LeaseSet { until: Timestamp, by: String, reply: oneshot::Sender<Result<()>> },
+    /// Change words of its metadata, or take them away.
+    MetadataPatch { patch: BTreeMap<String, Option<String>>, by: String, reply: oneshot::Sender<Result<()>> },
+    /// Change whom it may reach.
+    NetworkPolicyChange { change: PolicyChange, by: String, reply: oneshot::Sender<Result<NetworkPolicy>> },
     /// All its processes have ended by themselves.
     Exited(Stats),
+}
+
+/// How a network policy is to change.
+#[derive(Debug)]
+pub(crate) enum PolicyChange {
+    /// To this one.
+    Replace(NetworkPolicy),
+    /// By these rules, in front.
+    Patch(Vec<Rule>),
+    /// By taking away the rules about these targets.
+    Remove(Vec<protocol::policy::Target>),
 }
 
 /// An operation that somebody asks for.
@@ -56,6 +84,10 @@ pub(crate) enum What {
     Import { archive: Archive, spec: SnapshotSpec, reply: oneshot::Sender<Result<Snapshot>> },
     /// Empty its work folder.
     Wipe { reply: oneshot::Sender<Result<()>> },
+    /// Stop all its processes, their memory kept.
+    Pause { reply: oneshot::Sender<Result<()>> },
+    /// The reverse; whether one that runs will do as well.
+    Resume { or_running: bool, reply: oneshot::Sender<Result<()>> },
 }
 
 /// A snapshot of the sandbox.
@@ -71,7 +103,11 @@ impl Operate {
     /// Answers with an error.
     pub(crate) fn refuse(self, error: Error) {
         match self.what {
-            What::Start { reply, .. } | What::Restore { reply, .. } | What::Wipe { reply } => {
+            What::Start { reply, .. }
+            | What::Restore { reply, .. }
+            | What::Wipe { reply }
+            | What::Pause { reply }
+            | What::Resume { reply, .. } => {
                 drop(reply.send(Err(error)));
             }
             What::Command { reply, .. } => drop(reply.send(Err(error))),

@@ -2,8 +2,10 @@
 
 mod admission;
 mod ending;
+mod entrypoint;
 mod handle;
 mod import;
+mod network;
 mod operation;
 mod operations;
 mod program_runs;
@@ -13,13 +15,14 @@ mod taking;
 mod task;
 mod upload;
 mod uptime;
+mod usage;
 mod user;
 mod view;
 
 pub(crate) use admission::{Admitted, admit, later, limits};
 pub use handle::CommandOutcome;
-pub(crate) use handle::{Command, Handle, Operate, Target, What};
+pub(crate) use handle::{Command, Handle, Operate, PolicyChange, Target, What};
 pub(crate) use operation::launch_failed;
-pub(crate) use recording::{event, snapshot_taken};
+pub(crate) use recording::{event, snapshot_deleted, snapshot_taken};
 pub(crate) use task::{Task, task_start};
 pub(crate) use view::view_of;

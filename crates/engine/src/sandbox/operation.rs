@@ -11,10 +11,11 @@ use protocol::{
     launcher::{ImageName, LaunchSpec},
 };
 use store::{EndReason, SandboxRecord};
+use tokio::sync::watch;
 
-use super::{taking::Taken, user::User};
+use super::{network, taking::Taken, user::User};
 use crate::{
-    Archive, Error, ErrorKind, Result, RuntimeError,
+    Archive, Error, ErrorKind, Result, RuntimeError, Sandbox,
     agent::{
         self, AgentError, Connection,
         tree::{TreeWriteError, tree_write},
@@ -41,12 +42,16 @@ pub(super) enum Work {
     Import { archive: Archive, snapshot: SnapshotId },
     /// The work folder emptied.
     Wipe,
+    /// All its processes stopped, their memory kept.
+    Pause,
+    /// The reverse.
+    Resume,
 }
 
 impl Work {
     /// Whether it is done inside, by the agent.
     pub(super) fn needs_agent(&self) -> bool {
-        !matches!(self, Self::Snapshot(_) | Self::Restore { .. })
+        !matches!(self, Self::Snapshot(_) | Self::Restore { .. } | Self::Pause | Self::Resume)
     }
 
     /// The snapshot that may be there if it is broken off.
@@ -56,7 +61,7 @@ impl Work {
             | Self::CommandResume { snapshot, .. }
             | Self::Import { snapshot, .. } => Some(*snapshot),
             Self::Command { snapshot, .. } | Self::Start { snapshot, .. } => *snapshot,
-            Self::Restore { .. } | Self::Wipe => None,
+            Self::Restore { .. } | Self::Wipe | Self::Pause | Self::Resume => None,
         }
     }
 }
@@ -66,6 +71,10 @@ impl Work {
 pub(super) struct Done {
     /// Whether the sandbox is up now.
     pub(super) up: bool,
+    /// Whether it is paused, of one that is up.
+    pub(super) paused: bool,
+    /// The conversation with its entrypoint, if that was started.
+    pub(super) entry: Option<Connection>,
     /// Why it is not, where that is known.
     pub(super) end: Option<EndReason>,
     /// What the command gave.
@@ -87,8 +96,14 @@ const AGENT_PATIENCE: Duration = Duration::from_secs(60);
 pub(super) struct Operation {
     pub(super) engine: Arc<Inner>,
     pub(super) record: SandboxRecord,
+    /// The record as it is meanwhile.
+    pub(super) view: watch::Receiver<Sandbox>,
     /// Whether the sandbox is up.
     pub(super) up: bool,
+    /// Whether it is paused.
+    pub(super) paused: bool,
+    /// The conversation with its entrypoint, once it was started.
+    pub(super) entry: Option<Connection>,
     /// The state that its layer is made with, if it has none.
     pub(super) origin: Option<SnapshotId>,
     /// How a snapshot is called, and the latest moment that is in the name of another.
@@ -99,13 +114,27 @@ pub(super) struct Operation {
 impl Operation {
     /// Does it.
     pub(super) async fn perform(mut self, work: Work) -> Done {
-        let mut done = Done { up: self.up, end: None, result: None, snapshot: None, error: None };
+        let mut done = Done {
+            up: self.up,
+            paused: self.paused,
+            entry: None,
+            end: None,
+            result: None,
+            snapshot: None,
+            error: None,
+        };
         if work.needs_agent()
             && let Err((end, error)) = self.launch().await
         {
-            return Done { up: false, end, error: Some(error), ..done };
+            return Done { up: self.up, end, error: Some(error), ..done };
         }
         done.up = self.up;
+        self.work(work, &mut done).await;
+        (done.up, done.paused, done.entry) = (self.up, self.paused, self.entry.take());
+        done
+    }
+
+    async fn work(&mut self, work: Work, done: &mut Done) {
         match work {
             Work::Start { user, snapshot } => match self.begin(user.as_deref()).await {
                 Ok(()) => done.snapshot = self.snapshot_if(snapshot).await,
@@ -113,25 +142,33 @@ impl Operation {
             },
             Work::Command { exec, user, command, snapshot } => {
                 let result = self.command(exec, user.as_deref(), &command).await;
-                self.finish(result, snapshot, &mut done).await;
+                self.finish(result, snapshot, done).await;
             }
             Work::CommandResume { exec, snapshot } => {
-                self.finish(self.command_resume(exec).await, Some(snapshot), &mut done).await;
+                self.finish(self.command_resume(exec).await, Some(snapshot), done).await;
             }
             Work::Snapshot(snapshot) => done.snapshot = self.snapshot_if(Some(snapshot)).await,
             Work::Restore { snapshot, start } => {
                 if let Err((end, error)) = self.restore(snapshot, start).await {
                     (done.end, done.error) = (end, Some(error));
                 }
-                done.up = self.up;
             }
             Work::Import { archive, snapshot } => match self.import(archive).await {
                 Ok(()) => done.snapshot = self.snapshot_if(Some(snapshot)).await,
                 Err(error) => done.error = Some(error),
             },
             Work::Wipe => done.error = self.wipe().await.err(),
+            Work::Pause => done.error = self.paused_set(true).await.err(),
+            Work::Resume => done.error = self.paused_set(false).await.err(),
         }
-        done
+    }
+
+    async fn paused_set(&mut self, paused: bool) -> Result<()> {
+        let (runtime, id) = (&self.engine.runtime, self.record.id);
+        let set = if paused { runtime.pause(id).await } else { runtime.resume(id).await };
+        set.map_err(Error::internal)?;
+        self.paused = paused;
+        Ok(())
     }
 
     async fn finish(&self, result: Result<ProgramResult>, snapshot: Option<SnapshotId>, done: &mut Done) {
@@ -164,11 +201,12 @@ impl Operation {
             ephemeral,
             origin: self.origin,
             total_bytes: self.engine.settings.total_bytes(&limits),
+            network_policy: None,
         };
-        match self.engine.runtime.launch(spec).await {
+        match network::launch(self.engine.runtime.as_ref(), spec, &self.view).await {
             Ok(()) => {
-                self.up = true;
-                Ok(())
+                (self.up, self.paused) = (true, false);
+                self.entrypoint_begin().await
             }
             Err(error) if self.origin.is_some() && is_over_quota(&error) => {
                 let text = "The fork could not be made: too much is held by the original and its snapshots to \
@@ -178,6 +216,16 @@ impl Operation {
             }
             Err(error) => Err(launch_failed(error)),
         }
+    }
+
+    async fn entrypoint_begin(&mut self) -> std::result::Result<(), (Option<EndReason>, Error)> {
+        let Err(error) = self.entrypoint_start().await else { return Ok(()) };
+        let end = EndReason::LaunchFailed { step: error.public().to_owned(), errno: 0 };
+        match self.engine.runtime.kill(self.record.id).await {
+            Ok(_) => self.up = false,
+            Err(error) => return Err((Some(end), Error::internal(error))),
+        }
+        Err((Some(end), error))
     }
 
     pub(super) async fn connect(&self) -> Result<Connection> {

@@ -31,6 +31,16 @@ pub(super) struct Ongoing {
     reply: Reply,
 }
 
+impl Ongoing {
+    /// Whether it pauses the sandbox.
+    pub(super) fn is_pause(&self) -> bool {
+        self.told == Some(PAUSED)
+    }
+}
+
+/// What the trail says of a pause.
+const PAUSED: &str = "paused";
+
 /// What a restore is of, and the snapshots that go when it is done.
 struct Restoring {
     snapshot: SnapshotId,
@@ -112,6 +122,20 @@ impl State {
                     (work, Some(spec), None, None, Reply::Snapshot(reply))
                 }
                 What::Wipe { reply } => (Work::Wipe, None, None, None, Reply::Done(reply)),
+                What::Pause { reply } => match self.pause_check() {
+                    Ok(()) => (Work::Pause, None, None, None, Reply::Done(reply)),
+                    Err(error) => {
+                        let _ = reply.send(Err(error));
+                        continue;
+                    }
+                },
+                What::Resume { or_running, reply } => match self.resume_check(or_running) {
+                    Ok(true) => (Work::Resume, None, None, None, Reply::Done(reply)),
+                    checked => {
+                        let _ = reply.send(checked.map(|_| ()));
+                        continue;
+                    }
+                },
             };
             let ongoing = Begin { work, spec, restoring, by, reply };
             if let Err((reply, error)) = self.operation_begin(ongoing, pending).await {
@@ -148,6 +172,9 @@ impl State {
             let text = "The sandbox's program runs; restore it when it has ended";
             return Err((reply, Error::new(ErrorKind::Conflict, text)));
         }
+        if work.needs_agent() && self.is_paused() {
+            return Err((reply, Error::new(ErrorKind::Conflict, "The sandbox is paused; resume it first")));
+        }
         let restarts = matches!(work, Work::Restore { start: true, .. });
         let launches = (work.needs_agent() || restarts) && !self.is_up();
         if work.needs_agent() && !self.is_up() && !self.is_kept_up() {
@@ -180,11 +207,19 @@ impl State {
             }
         }
         let snapshot = work.snapshot();
-        let told = matches!(work, Work::Wipe).then_some("wiped");
+        let told = match work {
+            Work::Wipe => Some("wiped"),
+            Work::Pause => Some(PAUSED),
+            Work::Resume => Some("resumed"),
+            _ => None,
+        };
         let operation = Operation {
             engine: Arc::clone(&self.task.engine),
             record: self.task.record.clone(),
+            view: self.view.subscribe(),
             up: self.is_up(),
+            paused: self.is_paused(),
+            entry: None,
             origin,
             spec,
             snapshot_millis: self.snapshot_millis,
@@ -198,7 +233,8 @@ impl State {
     pub(super) async fn operation_resume(&mut self, pending: Pending) {
         let (work, spec, restoring) = match pending {
             Pending::Command { exec, snapshot, prefix, note } if self.up => {
-                let spec = SnapshotSpec { name: SnapshotName::Timed(prefix), note: Some(note) };
+                let spec =
+                    SnapshotSpec { note: Some(note), ..SnapshotSpec::new(SnapshotName::Timed(prefix)) };
                 (Work::CommandResume { exec, snapshot }, Some(spec), None)
             }
             Pending::Restore { snapshot, dropped } => {
@@ -219,15 +255,21 @@ impl State {
         let Some(ongoing) = self.ongoing.take() else { return };
         let Ongoing { restoring, told, by, reply, .. } = ongoing;
         let lost = || Error::internal("an operation's task panicked");
-        let Done { up, end, result, snapshot, error } = done.unwrap_or_else(|| Done {
+        let Done { up, paused, entry, end, result, snapshot, error } = done.unwrap_or_else(|| Done {
             up: self.up,
+            paused: self.is_paused(),
+            entry: None,
             end: None,
             result: None,
             snapshot: None,
             error: Some(lost()),
         });
         if self.is_kept_up() {
-            self.up_set(up, end);
+            self.up_set(up, paused, end);
+        }
+        if let Some(entry) = entry {
+            self.entry_end = None;
+            self.entry_follow(entry);
         }
         let (taken, refused) = match snapshot.transpose() {
             Ok(taken) => (taken, None),
@@ -259,6 +301,9 @@ impl State {
         }
         if let Some(stats) = self.exited.take() {
             self.exited_by_itself(&stats).await;
+        }
+        if let Some(end) = self.entry_end.take() {
+            self.entry_ended(Some(end)).await;
         }
         self.operation_next().await;
         self.queue_next().await;

@@ -58,6 +58,17 @@ pub(crate) fn snapshot_taken(record: &SandboxRecord, snapshot: &SnapshotRecord, 
     Event { detail, ..event(record, "snapshot_taken", by) }
 }
 
+/// That a snapshot was deleted. Its sandbox may be gone.
+pub(crate) fn snapshot_deleted(snapshot: &SnapshotRecord, by: &str) -> Event {
+    Event {
+        at: Timestamp::now(),
+        sandbox: Some(snapshot.sandbox),
+        kind: "sandbox.snapshot_deleted".to_owned(),
+        actor: by.to_owned(),
+        detail: serde_json::json!({ "snapshot": snapshot.id, "name": snapshot.name }),
+    }
+}
+
 /// Why a sandbox ended whose program gave this result.
 pub(super) fn end_reason(result: &ProgramResult, record: &SandboxRecord) -> EndReason {
     use protocol::agent::ExitStatus;

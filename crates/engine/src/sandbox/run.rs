@@ -15,8 +15,9 @@ use protocol::{
 };
 use tokio::sync::{mpsc, oneshot, watch};
 
+use super::network;
 use crate::{
-    Error, ErrorKind, Result, Runtime, RuntimeError,
+    Error, ErrorKind, Result, Runtime, RuntimeError, Sandbox,
     agent::{self, AgentError, Connection, ExecEvent, ExecOutput, Receiving},
     log::LogStream,
     program::{
@@ -31,6 +32,8 @@ pub(super) struct Run {
     pub(super) sandbox: SandboxId,
     /// How it is launched; none if it runs already, and is to be followed.
     pub(super) launch: Option<LaunchSpec>,
+    /// Its record as it is meanwhile.
+    pub(super) view: watch::Receiver<Sandbox>,
     pub(super) env: Vec<(String, String)>,
     pub(super) job: Job,
     pub(super) output_bytes_max: u64,
@@ -90,7 +93,7 @@ impl Run {
 
     async fn launch(&self, spec: &LaunchSpec) -> std::result::Result<(), RuntimeError> {
         self.runtime.room_await(spec.limits.disk_bytes).await?;
-        self.runtime.launch(spec.clone()).await
+        network::launch(self.runtime.as_ref(), spec.clone(), &self.view).await
     }
 
     async fn in_sandbox(

@@ -7,7 +7,7 @@ use store::{Batch, SnapshotRecord, StoreError};
 use super::operation::{Operation, is_over_quota};
 use crate::{
     Error, ErrorKind, Result, RuntimeError,
-    snapshot::{SnapshotName, note_of},
+    snapshot::{SnapshotName, SnapshotSpec, note_of},
 };
 
 /// A snapshot that is on the disk, with a row that nobody sees until it is settled.
@@ -25,14 +25,13 @@ impl Operation {
     /// Takes one if it is wanted.
     pub(super) async fn snapshot_if(&self, wanted: Option<SnapshotId>) -> Option<Result<Taken>> {
         match (wanted, &self.spec) {
-            (Some(snapshot), Some(spec)) => {
-                Some(self.snapshot(snapshot, &spec.name, spec.note.clone()).await)
-            }
+            (Some(snapshot), Some(spec)) => Some(self.snapshot(snapshot, spec).await),
             _ => None,
         }
     }
 
-    async fn snapshot(&self, id: SnapshotId, name: &SnapshotName, note: Option<String>) -> Result<Taken> {
+    async fn snapshot(&self, id: SnapshotId, spec: &SnapshotSpec) -> Result<Taken> {
+        let SnapshotSpec { name, note, outlives } = spec;
         let created_at = Timestamp::now();
         let millis = created_at.as_millisecond().max(self.snapshot_millis + 1);
         let record = SnapshotRecord {
@@ -41,9 +40,10 @@ impl Operation {
             sandbox: self.record.id,
             owner: self.record.owner.clone(),
             name: name.at(millis),
-            note,
+            note: note.clone(),
             image: self.record.image.clone(),
             created_at,
+            outlives: *outlives,
         };
         let note = note_of(&record)?;
         let (runtime, store) = (&self.engine.runtime, &self.engine.store);

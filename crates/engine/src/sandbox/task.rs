@@ -4,7 +4,7 @@
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use jiff::Timestamp;
-use protocol::launcher::Stats;
+use protocol::{agent::ExecEnd, launcher::Stats};
 use store::{EndReason, SandboxRecord};
 use tokio::{
     sync::{OwnedSemaphorePermit, mpsc, oneshot, watch},
@@ -13,11 +13,13 @@ use tokio::{
 };
 
 use super::{
+    entrypoint::Entry,
     handle::{Command, Handle, Operate},
     operation::Done,
     operations::Ongoing,
     run::Outcome,
     upload::{Uploaded, upload},
+    usage::Usage,
     view_of,
 };
 use crate::{
@@ -69,6 +71,10 @@ pub(super) struct State {
     pub(super) operations: VecDeque<Operate>,
     /// It ended while an operation went on.
     pub(super) exited: Option<Stats>,
+    /// Its entrypoint, and how that ended while an operation went on.
+    pub(super) entry: Option<Entry>,
+    pub(super) entry_end: Option<ExecEnd>,
+    pub(super) usage: Usage,
     /// The time in the name of the last snapshot.
     pub(super) snapshot_millis: i64,
 }
@@ -91,6 +97,9 @@ pub(crate) fn task_start(task: Task) -> Handle {
         ongoing: None,
         operations: VecDeque::new(),
         exited: None,
+        entry: None,
+        entry_end: None,
+        usage: Usage::default(),
         snapshot_millis: 0,
     };
     tokio::spawn(state.serve(inbox, written));
@@ -110,6 +119,8 @@ enum Wake {
     Done(Option<Box<Done>>),
     CallerGone,
     LeaseOver,
+    EntryEnded(Option<ExecEnd>),
+    Idle,
 }
 
 impl State {
@@ -155,6 +166,13 @@ impl State {
                         return;
                     }
                 }
+                Wake::EntryEnded(end) => {
+                    while let Ok((stream, bytes)) = written.try_recv() {
+                        self.log.write(stream, &bytes);
+                    }
+                    self.entry_ended(end).await;
+                }
+                Wake::Idle => self.idle().await,
                 Wake::LeaseOver => {
                     if self.lease_over().await {
                         return;
@@ -167,10 +185,14 @@ impl State {
     /// Takes over what an earlier server launched, and goes on with what it had begun.
     async fn resume(&mut self) {
         if self.task.runs {
+            if let Err(error) = self.network_policy_enforce().await {
+                tracing::error!(sandbox = %self.task.record.id, ?error, "names are not answered for a sandbox");
+            }
             if self.is_kept_up() {
                 self.up = true;
                 // More may run than are allowed: they are not ended for that.
                 let _ = self.permit_take();
+                self.entry_adopt().await;
             } else if let Err(error) = self.run_adopt().await {
                 tracing::error!(sandbox = %self.task.record.id, ?error, "a run can't be taken over");
             }
@@ -187,6 +209,7 @@ impl State {
     ) -> Wake {
         let lease = self.task.record.lease_until.map(|until| Instant::now() + left(until));
         let ephemeral = self.task.record.ephemeral;
+        let idle = self.idle_at();
         let (up, outcome, reply) = match &mut self.current {
             Some(current) => (
                 current.up.as_mut(),
@@ -208,7 +231,9 @@ impl State {
             }
             Some(Ok(uploaded)) = self.uploads.join_next() => Wake::Uploaded(uploaded),
             Some(()) = optional(reply.map(|reply| Box::pin(reply.closed()))) => Wake::CallerGone,
+            Some(ended) = optional(self.entry.as_mut()) => Wake::EntryEnded(ended.ok().flatten()),
             () = sleep_until(lease) => Wake::LeaseOver,
+            () = sleep_until(idle) => Wake::Idle,
         }
     }
 
@@ -230,6 +255,17 @@ impl State {
                 let _ = reply.send(self.log.tail(lines));
             }
             Command::Operate(operate) => self.operate(operate).await,
+            Command::Access { reply } => self.access(reply).await,
+            Command::AccessEnd => self.access_end(),
+            Command::LeaseSet { until, by, reply } => {
+                let _ = reply.send(self.lease_set(until, &by).await);
+            }
+            Command::MetadataPatch { patch, by, reply } => {
+                let _ = reply.send(self.metadata_patch(patch, &by).await);
+            }
+            Command::NetworkPolicyChange { change, by, reply } => {
+                let _ = reply.send(self.network_policy_change(change, &by).await);
+            }
             // While a program runs, its own end tells more.
             Command::Exited(stats) => self.exited_by_itself(&stats).await,
             Command::Delete { .. } => {}

@@ -6,8 +6,11 @@ use jiff::Timestamp;
 use protocol::launcher::Stats;
 use store::{EndReason, SandboxState};
 
-use super::task::State;
+use super::{handle::What, operations::Ongoing, task::State};
 use crate::{Error, ErrorKind, Result};
+
+/// Of a sandbox of which nothing runs.
+const NOT_RUNNING: &str = "The sandbox does not run";
 
 impl State {
     /// Whether it is one that is kept up, and not one that is launched for each run of its program.
@@ -18,6 +21,36 @@ impl State {
     /// Whether its agent can be reached.
     pub(super) fn is_up(&self) -> bool {
         self.up || self.current.as_ref().is_some_and(|current| *current.launched.borrow())
+    }
+
+    /// Whether its processes are stopped, their memory kept.
+    pub(super) fn is_paused(&self) -> bool {
+        self.up && self.task.record.state == SandboxState::Paused
+    }
+
+    /// Whether it is being paused, or will be before anything that is asked for now.
+    pub(super) fn is_falling_asleep(&self) -> bool {
+        self.ongoing.as_ref().is_some_and(Ongoing::is_pause)
+            || self.operations.iter().any(|it| matches!(it.what, What::Pause { .. }))
+    }
+
+    /// Whether it can be paused.
+    pub(super) fn pause_check(&self) -> Result<()> {
+        if self.is_kept_up() && self.up && !self.is_paused() {
+            return Ok(());
+        }
+        let text = if self.is_paused() { "The sandbox is paused already" } else { NOT_RUNNING };
+        Err(Error::new(ErrorKind::Conflict, text))
+    }
+
+    /// Whether it is to be resumed: of one that runs no, if that will do, else it is an error.
+    pub(super) fn resume_check(&self, or_running: bool) -> Result<bool> {
+        match (self.is_paused(), self.up) {
+            (true, _) => Ok(true),
+            (false, true) if or_running => Ok(false),
+            (false, true) => Err(Error::new(ErrorKind::Conflict, "The sandbox is not paused")),
+            (false, false) => Err(Error::new(ErrorKind::Conflict, NOT_RUNNING)),
+        }
     }
 
     /// Takes a permit to run, unless it has one.
@@ -35,15 +68,15 @@ impl State {
     }
 
     /// Notes in the record whether it is up.
-    pub(super) fn up_set(&mut self, up: bool, end: Option<EndReason>) {
+    pub(super) fn up_set(&mut self, up: bool, paused: bool, end: Option<EndReason>) {
         self.up = up;
         let record = &mut self.task.record;
         if up {
-            record.state = SandboxState::Running;
+            record.state = if paused { SandboxState::Paused } else { SandboxState::Running };
             return;
         }
         self.permit = None;
-        if record.state == SandboxState::Running {
+        if matches!(record.state, SandboxState::Running | SandboxState::Paused) {
             let failed = matches!(end, Some(EndReason::LaunchFailed { .. }));
             record.state = if failed { SandboxState::Failed } else { SandboxState::Terminated };
             record.ended_at = Some(Timestamp::now());
@@ -73,7 +106,7 @@ impl State {
         if let Err(error) = self.processes_kill().await {
             tracing::error!(sandbox = %self.task.record.id, ?error, "what is left of an ended sandbox stays");
         }
-        self.up_set(false, Some(end));
+        self.up_set(false, false, Some(end));
         if let Err(error) = self.record_write(Some("ended"), "").await {
             tracing::error!(sandbox = %self.task.record.id, ?error, "the end of a sandbox was not recorded");
         }

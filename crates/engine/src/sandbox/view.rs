@@ -22,7 +22,12 @@ pub(crate) fn view_of(record: &SandboxRecord) -> Sandbox {
         lease_until: record.lease_until,
         limits: record.limits,
         network: record.network,
+        network_policy: record.network_policy.clone(),
         metadata: record.metadata.clone(),
+        entrypoint: record.entrypoint.clone(),
+        on_access: record.on_access,
+        details: record.details.clone(),
+        env: record.env.clone(),
         program: summary.and_then(|summary| serde_json::from_value::<ProgramSummary>(summary.clone()).ok()),
         last_result: record
             .last_result

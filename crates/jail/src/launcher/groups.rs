@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, fs::File, io::ErrorKind, os::fd::OwnedFd, time::Duration};
 
-use protocol::{SandboxId, launcher::Stats};
+use protocol::{HostPath, SandboxId, launcher::Stats};
 use rustix::io::Errno;
 
 use crate::{
@@ -36,13 +36,13 @@ pub(super) fn list(host: &CgroupHost, instance: Instance) -> BTreeSet<SandboxId>
         .collect()
 }
 
-fn controllers_enable(folder: &protocol::HostPath, controllers: &[Controller]) -> Result<(), StepError> {
+fn controllers_enable(folder: &HostPath, controllers: &[Controller]) -> Result<(), StepError> {
     let words: Vec<String> = controllers.iter().map(|controller| format!("+{}", controller.name())).collect();
     let file = folder.join("cgroup.subtree_control");
     std::fs::write(&file, words.join(" ")).step(|| format!("write {file}"))
 }
 
-fn make(folder: &protocol::HostPath) -> Result<(), StepError> {
+fn make(folder: &HostPath) -> Result<(), StepError> {
     match std::fs::create_dir(folder) {
         Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(()),
         other => other.step(|| format!("make {folder}")),
@@ -126,13 +126,29 @@ pub(super) fn thaw(plan: &CgroupPlan) -> Result<(), StepError> {
     frozen_set(plan, "0", "THAWED")
 }
 
+/// Whether they were told to stop.
+pub(super) fn is_frozen(plan: &CgroupPlan) -> bool {
+    let Some((version, file)) = freezer(plan) else { return false };
+    let text = std::fs::read_to_string(file).unwrap_or_default();
+    match version {
+        CgroupVersion::V1 => text.trim() != "THAWED",
+        CgroupVersion::V2 => text.trim() == "1",
+    }
+}
+
+fn freezer(plan: &CgroupPlan) -> Option<(CgroupVersion, HostPath)> {
+    match (unified(plan), with(plan, Controller::Freezer)) {
+        (Some(group), _) => Some((CgroupVersion::V2, group.folder.join("cgroup.freeze"))),
+        (None, Some(group)) => Some((CgroupVersion::V1, group.folder.join("freezer.state"))),
+        (None, None) => None,
+    }
+}
+
 fn frozen_set(plan: &CgroupPlan, v2: &str, v1: &str) -> Result<(), StepError> {
-    let (file, value) = match unified(plan) {
-        Some(group) => (group.folder.join("cgroup.freeze"), v2),
-        None => match with(plan, Controller::Freezer) {
-            Some(group) => (group.folder.join("freezer.state"), v1),
-            None => return Err(StepError::new("freeze: the host has no freezer", Errno::OPNOTSUPP)),
-        },
+    let (file, value) = match freezer(plan) {
+        Some((CgroupVersion::V2, file)) => (file, v2),
+        Some((CgroupVersion::V1, file)) => (file, v1),
+        None => return Err(StepError::new("freeze: the host has no freezer", Errno::OPNOTSUPP)),
     };
     match std::fs::write(&file, value) {
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),

@@ -216,7 +216,9 @@ impl Launcher {
             | Request::SnapshotRestore { .. }
             | Request::SnapshotRemove(_)
             | Request::SnapshotNote(_)
-            | Request::SnapshotList { .. } => {}
+            | Request::SnapshotList { .. }
+            | Request::NetworkPolicySet { .. }
+            | Request::NetworkAddresses { .. } => {}
         }
         match request {
             Request::Launch(spec) => self.launch(number, &spec),
@@ -251,6 +253,10 @@ impl Launcher {
                 Ok(sandboxes) => calls::send(&self.socket, &Reply::Inventory { number, sandboxes }, None),
                 Err(error) => self.answer_failed(number, error),
             },
+            Request::NetworkPolicySet { sandbox, policy, known } => {
+                self.network_policy_set(number, sandbox, policy, &known);
+            }
+            Request::NetworkAddresses { sandbox, known } => self.network_addresses(number, sandbox, &known),
         }
     }
 

@@ -23,6 +23,9 @@ impl Launcher {
         // A copy takes time, in which nothing may change.
         let then = if self.layers.subvolumes || !self.running.contains_key(&sandbox) {
             Then::Answer { number }
+        } else if groups::is_frozen(&self.cgroup_of(sandbox)) {
+            // It is paused, and stays so.
+            Then::Answer { number }
         } else if let Err(error) = groups::freeze(&self.cgroup_of(sandbox)) {
             self.answer_failed(number, error);
             return;

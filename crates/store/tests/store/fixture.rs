@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, fs, path::Path};
 use jiff::Timestamp;
 use protocol::{HostPath, SandboxId, launcher::NetworkMode};
 use sha2::{Digest, Sha256};
-use store::{Event, SandboxRecord, SandboxState, Store};
+use store::{Event, OnAccess, SandboxRecord, SandboxState, Store};
 use tempfile::TempDir;
 
 pub(crate) struct Fixture {
@@ -60,6 +60,10 @@ pub(crate) fn record() -> SandboxRecord {
         ephemeral: false,
         last_result: None,
         pending: None,
+        entrypoint: None,
+        details: None,
+        on_access: OnAccess::default(),
+        network_policy: None,
     }
 }
 

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, fs, path::Path};
 
 use protocol::{SandboxId, launcher::NetworkMode, limits::Limits};
 use rusqlite::Connection;
-use store::{EndReason, Page, SandboxFilter, SandboxRecord, SandboxState};
+use store::{EndReason, OnAccess, Page, SandboxFilter, SandboxRecord, SandboxState};
 
 use crate::fixture::{Fixture, at};
 
@@ -42,6 +42,10 @@ fn row() -> SandboxRecord {
         ephemeral: true,
         last_result: Some(serde_json::json!({ "stdout": "hi" })),
         pending: None,
+        entrypoint: None,
+        details: None,
+        on_access: OnAccess::default(),
+        network_policy: None,
     }
 }
 

@@ -16,6 +16,7 @@ fn snapshot(sandbox: SandboxId, owner: &str, name: Option<&str>) -> SnapshotReco
         note: name.map(|name| format!("after {name}")),
         image: "host".to_owned(),
         created_at: Timestamp::UNIX_EPOCH,
+        outlives: name.is_some(),
     }
 }
 

@@ -3,7 +3,7 @@
 use std::{io::Write, process::Command};
 
 use protocol::agent::{Event, Request};
-use protocol::limits::Limits;
+use protocol::{GuestPath, limits::Limits};
 use serde_json::json;
 
 use crate::{
@@ -117,8 +117,11 @@ fn the_control_socket_becomes_http_without_a_token() {
     let agent = Agent::start();
     let mut connection = agent.connect();
     // The first request comes in one piece with the frame.
-    let mut first = protocol::frame::encode_message(&Request::Http { limits: Limits::default() }).unwrap();
-    let body = json!({"command": "echo hello"}).to_string();
+    let env = [("PATH", "/usr/bin:/bin"), ("WORD", "hello")];
+    let env = env.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec();
+    let (limits, cwd) = (Limits::default(), GuestPath::absolute("/var").unwrap());
+    let mut first = protocol::frame::encode_message(&Request::Http { limits, env, cwd }).unwrap();
+    let body = json!({"command": "echo $WORD; pwd"}).to_string();
     let request = request_bytes("POST", "/command", "", body.as_bytes());
     let half = request.len() / 2;
     first.extend(&request[..half]);
@@ -126,5 +129,5 @@ fn the_control_socket_becomes_http_without_a_token() {
     assert_eq!(connection.event(), Event::Done);
     connection.stream.write_all(&request[half..]).unwrap();
     let events = Answer::read(connection.stream).events();
-    assert_eq!(crate::http::texts(&events, "stdout"), ["hello"]);
+    assert_eq!(crate::http::texts(&events, "stdout"), ["hello", "/var"]);
 }

@@ -38,7 +38,8 @@ fn behind_a_server_they_are_the_sandboxs() {
     let agent = Agent::start();
     let mut connection = agent.connect();
     let limits = Limits { cpu_millis: 250, memory_bytes: 48 << 20, ..Limits::default() };
-    assert_eq!(connection.ask(&Request::Http { limits }), Event::Done);
+    let cwd = protocol::GuestPath::absolute("/").unwrap();
+    assert_eq!(connection.ask(&Request::Http { limits, env: Vec::new(), cwd }), Event::Done);
     connection.stream.write_all(&request_bytes("GET", "/metrics", "", b"")).unwrap();
     let metrics = Answer::read(connection.stream).json();
     check(&metrics);

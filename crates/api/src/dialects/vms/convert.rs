@@ -1,11 +1,11 @@
 //! Where this dialect's words and the engine's meet.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::time::Duration;
 
 use axum::http::HeaderValue;
 use engine::{
-    Beginning, CommandOutcome, Key, KeySecret, Lease, LimitsSpec, Sandbox, SandboxSpec, SandboxState,
-    Settings, Snapshot, SnapshotName, SnapshotSpec,
+    Beginning, CommandOutcome, Key, KeySecret, Lease, Sandbox, SandboxSpec, SandboxState, Settings, Snapshot,
+    SnapshotName, SnapshotSpec,
     program::{CommandSpec, LimitHit, ProgramResult},
 };
 use protocol::launcher::NetworkMode;
@@ -81,21 +81,17 @@ pub(super) fn vm_spec(request: VmRequest, settings: &Settings) -> Result<Sandbox
     }
     let network = if settings.network_available { NetworkMode::Nat } else { NetworkMode::None };
     Ok(SandboxSpec {
-        dialect: DIALECT,
         network: Some(network),
-        limits: LimitsSpec::default(),
-        env: Vec::new(),
-        metadata: BTreeMap::new(),
         name: Some(name),
         lease: Lease::Never,
-        program: None,
+        ..SandboxSpec::new(DIALECT)
     })
 }
 
 /// What a machine begins with.
 pub(super) fn vm_beginning(settings: &VmsSettings) -> Beginning {
     let name = SnapshotName::Given(INITIAL.to_owned());
-    Beginning { user: settings.user.clone(), snapshot: Some(SnapshotSpec { name, note: None }) }
+    Beginning { user: settings.user.clone(), snapshot: Some(SnapshotSpec::new(name)), origin: None }
 }
 
 /// A machine.
@@ -158,14 +154,14 @@ pub(super) fn command_spec(
     }
     let timeout = timeout(request.timeout.unwrap_or(TIMEOUT_DEFAULT_S), settings.timeout_max)?;
     let name = SnapshotName::Timed(AFTER_COMMAND.to_owned());
-    let snapshot = SnapshotSpec { name, note: Some(command.clone()) };
+    let snapshot = SnapshotSpec { note: Some(command.clone()), ..SnapshotSpec::new(name) };
     let argv = ["sh", "-c", &command].map(str::to_owned).to_vec();
     Ok((CommandSpec { argv, timeout }, snapshot))
 }
 
 /// The snapshot after an import.
 pub(super) fn import_snapshot() -> SnapshotSpec {
-    SnapshotSpec { name: SnapshotName::Timed(AFTER_IMPORT.to_owned()), note: None }
+    SnapshotSpec::new(SnapshotName::Timed(AFTER_IMPORT.to_owned()))
 }
 
 /// What an export is to be called where it is saved. Snapshots that were taken through another dialect may have any

@@ -1,9 +1,9 @@
 //! A create request as the sandbox the engine is asked for.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::time::Duration;
 
 use engine::{
-    Lease, LimitsSpec, SandboxSpec, Settings,
+    LimitsSpec, SandboxSpec, Settings,
     program::{Language, Mode, Program},
 };
 use protocol::limits::MEMORY_BYTES_MIN;
@@ -61,14 +61,10 @@ pub(in super::super) fn sandbox_spec(
     let memory_bytes =
         request.memory_limit_mb.map(|mib| memory_bytes(mib, bounds.memory_bytes_max)).transpose()?;
     Ok(SandboxSpec {
-        dialect: DIALECT,
-        network: None,
         limits: LimitsSpec { memory_bytes, ..LimitsSpec::default() },
         env: env(request.env_vars.unwrap_or_default())?,
-        metadata: BTreeMap::new(),
-        name: None,
-        lease: Lease::Configured,
         program: Some(program),
+        ..SandboxSpec::new(DIALECT)
     })
 }
 
@@ -133,6 +129,7 @@ fn memory_bytes(mib: u64, max_bytes: u64) -> Result<u64, Rejection> {
 
 #[cfg(test)]
 mod tests {
+    use engine::Lease;
     use serde_json::{Value, json};
 
     use super::*;

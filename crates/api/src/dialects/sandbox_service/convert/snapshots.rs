@@ -28,7 +28,7 @@ pub(in super::super) fn snapshot_spec(request: KeepRequest) -> Result<SnapshotSp
     if request.note.as_ref().is_some_and(|note| note.len() > NOTE_BYTES_MAX) {
         return Err(Rejection::field("note", format!("is longer than {NOTE_BYTES_MAX} bytes")));
     }
-    Ok(SnapshotSpec { name, note: request.note })
+    Ok(SnapshotSpec { note: request.note, ..SnapshotSpec::new(name) })
 }
 
 fn is_name(name: &str) -> bool {

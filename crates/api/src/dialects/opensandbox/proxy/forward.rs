@@ -1,0 +1,116 @@
+//! One request over one stream, and its answer: both as they come, nothing is held. What an upgrade makes of the
+//! connection is passed on in both directions until one side ends it.
+
+use axum::{
+    body::Body,
+    extract::Request,
+    http::{StatusCode, Uri, header},
+    response::Response,
+};
+use engine::AgentStream;
+use hyper::{client::conn::http1, upgrade};
+use hyper_util::rt::TokioIo;
+
+use super::{
+    super::error::LifecycleError,
+    entrant::Entrant,
+    headers::{Way, inward, is_upgrade, outward},
+};
+use crate::{origin::host_called, peer::Peer};
+
+/// The code of errors about what is inside.
+pub(super) const CONNECTION_FAILED: &str = "BACKEND_CONNECTION_FAILED";
+/// The parts of a path before what is passed on: nothing, `v1`, `sandboxes`, the sandbox, `proxy`, the port.
+const PREFIX_PARTS: usize = 6;
+
+/// Sends the request, and gives the answer as it begins.
+pub(super) async fn forward(
+    stream: AgentStream,
+    entrant: &Entrant,
+    mut request: Request,
+) -> Result<Response, LifecycleError> {
+    let (mut sender, connection) =
+        http1::handshake(TokioIo::new(stream)).await.map_err(|error| broken(&error))?;
+    tokio::spawn(async move {
+        if let Err(error) = connection.with_upgrades().await {
+            tracing::debug!(%error, "the connection into a sandbox ended");
+        }
+    });
+    let client = is_upgrade(request.headers()).then(|| upgrade::on(&mut request));
+    let request = addressed(request, entrant)?;
+    let mut response = sender.send_request(request).await.map_err(|error| broken(&error))?;
+    let is_upgraded = response.status() == StatusCode::SWITCHING_PROTOCOLS;
+    if is_upgraded {
+        let client =
+            client.ok_or_else(|| failed("what is inside changes the protocol without being asked"))?;
+        let inside = upgrade::on(&mut response);
+        tokio::spawn(async move {
+            if let Err(error) = join(client, inside).await {
+                tracing::debug!(%error, "an upgraded connection ended");
+            }
+        });
+    }
+    let (mut head, body) = response.into_parts();
+    head.headers = outward(&head.headers, is_upgraded);
+    Ok(Response::from_parts(head, Body::new(body)))
+}
+
+/// The request as what is inside gets it.
+fn addressed(request: Request, entrant: &Entrant) -> Result<Request, LifecycleError> {
+    let (mut head, body) = request.into_parts();
+    let (prefix, rest) = path_split(head.uri.path());
+    let called = host_called(&head.uri, &head.headers);
+    let way = Way {
+        from: head.extensions.get::<Peer>().map(|Peer(address)| address.ip().to_string()),
+        host: called.as_ref().map(|host| host.as_str()),
+        prefix,
+    };
+    head.headers = inward(&head.headers, &format!("localhost:{}", entrant.port), &way);
+    let query = head.uri.query().map_or_else(String::new, |query| format!("?{query}"));
+    let path = format!("/{rest}{query}");
+    head.uri = path.parse::<Uri>().map_err(|_| LifecycleError::invalid("path", "is no path"))?;
+    head.version = hyper::Version::HTTP_11;
+    // A body of unknown length is sent in chunks; the length goes with the transfer encoding that was taken off.
+    debug_assert!(!head.headers.contains_key(header::TRANSFER_ENCODING));
+    Ok(Request::from_parts(head, body))
+}
+
+/// The path up to the port, and what comes after it, as they were written.
+fn path_split(path: &str) -> (&str, &str) {
+    match path.match_indices('/').nth(PREFIX_PARTS - 1) {
+        Some((at, _)) => (&path[..at], &path[at + 1..]),
+        None => (path, ""),
+    }
+}
+
+async fn join(
+    client: upgrade::OnUpgrade,
+    inside: upgrade::OnUpgrade,
+) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+    let (client, inside) = tokio::try_join!(client, inside)?;
+    let (mut client, mut inside) = (TokioIo::new(client), TokioIo::new(inside));
+    tokio::io::copy_bidirectional(&mut client, &mut inside).await?;
+    Ok(())
+}
+
+fn broken(error: &hyper::Error) -> LifecycleError {
+    tracing::debug!(%error, "a request into a sandbox was not answered");
+    failed("what listens there broke the connection off, or does not speak HTTP")
+}
+
+fn failed(text: &str) -> LifecycleError {
+    LifecycleError::new(StatusCode::BAD_GATEWAY, CONNECTION_FAILED, text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_rest_of_a_path_is_as_it_was_written() {
+        let base = "/v1/sandboxes/s/proxy/80";
+        for (rest, expected) in [("", ""), ("/", ""), ("/a%2Fb/%20", "a%2Fb/%20"), ("//x/../y", "/x/../y")] {
+            assert_eq!(path_split(&format!("{base}{rest}")), (base, expected));
+        }
+    }
+}

@@ -1,0 +1,118 @@
+//! The way into a sandbox: every request below `/v1/sandboxes/{sandbox_id}/proxy/{port}` goes to what listens on that
+//! port inside, as it comes; the port of execd is the agent itself.
+//!
+//! Whoever has the sandbox's token gets through, or a key that owns it.
+
+mod entrant;
+mod forward;
+mod headers;
+
+use axum::{
+    extract::{Request, State},
+    http::StatusCode,
+    response::Response,
+};
+use engine::{Engine, ErrorKind, Target};
+
+use self::entrant::Entrant;
+use super::{error::LifecycleError, types::ErrorResponse};
+
+/// The port that clients look for execd on.
+const EXECD_PORT: u16 = 44_772;
+
+/// Passes a request on to `/` of a port inside.
+#[utoipa::path(
+    method(get, post, put, patch, delete, head, options),
+    path = "/v1/sandboxes/{sandbox_id}/proxy/{port}",
+    tag = "opensandbox",
+    params(
+        ("sandbox_id" = String, Path, description = "The sandbox"),
+        ("port" = u16, Path, description = "The port inside", minimum = 1),
+    ),
+    responses(
+        (status = 200, description = "What is answered inside, whatever its status"),
+        (status = 404, description = "There is no such sandbox", body = ErrorResponse),
+        (status = 409, description = "It is paused, or has ended", body = ErrorResponse),
+        (status = 502, description = "Nothing listens on the port", body = ErrorResponse),
+        (status = 504, description = "The sandbox does not answer", body = ErrorResponse),
+    )
+)]
+pub(super) async fn proxy_root(
+    State(engine): State<Engine>,
+    entrant: Entrant,
+    request: Request,
+) -> Result<Response, LifecycleError> {
+    pass(&engine, entrant, request).await
+}
+
+/// Passes a request on to `/` of a port inside.
+#[utoipa::path(
+    method(get, post, put, patch, delete, head, options),
+    path = "/v1/sandboxes/{sandbox_id}/proxy/{port}/",
+    tag = "opensandbox",
+    params(
+        ("sandbox_id" = String, Path, description = "The sandbox"),
+        ("port" = u16, Path, description = "The port inside", minimum = 1),
+    ),
+    responses(
+        (status = 200, description = "What is answered inside, whatever its status"),
+        (status = 404, description = "There is no such sandbox", body = ErrorResponse),
+        (status = 409, description = "It is paused, or has ended", body = ErrorResponse),
+        (status = 502, description = "Nothing listens on the port", body = ErrorResponse),
+        (status = 504, description = "The sandbox does not answer", body = ErrorResponse),
+    )
+)]
+pub(super) async fn proxy_root_slash(
+    State(engine): State<Engine>,
+    entrant: Entrant,
+    request: Request,
+) -> Result<Response, LifecycleError> {
+    pass(&engine, entrant, request).await
+}
+
+/// Passes a request on to a path of a port inside. WebSockets pass as well.
+#[utoipa::path(
+    method(get, post, put, patch, delete, head, options),
+    path = "/v1/sandboxes/{sandbox_id}/proxy/{port}/{*path}",
+    tag = "opensandbox",
+    params(
+        ("sandbox_id" = String, Path, description = "The sandbox"),
+        ("port" = u16, Path, description = "The port inside", minimum = 1),
+        ("path" = String, Path, description = "The path there"),
+    ),
+    responses(
+        (status = 200, description = "What is answered inside, whatever its status"),
+        (status = 404, description = "There is no such sandbox", body = ErrorResponse),
+        (status = 409, description = "It is paused, or has ended", body = ErrorResponse),
+        (status = 502, description = "Nothing listens on the port", body = ErrorResponse),
+        (status = 504, description = "The sandbox does not answer", body = ErrorResponse),
+    )
+)]
+pub(super) async fn proxy_path(
+    State(engine): State<Engine>,
+    entrant: Entrant,
+    request: Request,
+) -> Result<Response, LifecycleError> {
+    pass(&engine, entrant, request).await
+}
+
+async fn pass(engine: &Engine, entrant: Entrant, request: Request) -> Result<Response, LifecycleError> {
+    let target = match entrant.port {
+        EXECD_PORT => Target::Agent,
+        port => Target::Port(port),
+    };
+    let stream = engine.sandbox_dial(&entrant.caller, entrant.id, target).await.map_err(not_reached)?;
+    forward::forward(stream, &entrant, request).await
+}
+
+fn not_reached(error: engine::Error) -> LifecycleError {
+    match error.kind() {
+        ErrorKind::Refused | ErrorKind::Unavailable | ErrorKind::SandboxEnded => {
+            LifecycleError::new(StatusCode::BAD_GATEWAY, forward::CONNECTION_FAILED, error.public())
+        }
+        ErrorKind::TimedOut => {
+            LifecycleError::new(StatusCode::GATEWAY_TIMEOUT, "BACKEND_TIMEOUT", error.public())
+        }
+        _ => error.into(),
+    }
+}

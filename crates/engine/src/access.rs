@@ -1,0 +1,136 @@
+//! Streams into a sandbox: to its agent's own HTTP, or to a port that something listens on inside. No IP network
+//! is needed for it. A sandbox is in use as long as there is one.
+
+use std::{
+    io,
+    pin::Pin,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use bytes::{Buf, BytesMut};
+use protocol::{GuestPath, SandboxId, agent::FailureKind, agent::Request};
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    net::UnixStream,
+    sync::mpsc,
+    time::timeout,
+};
+
+use crate::{
+    Caller, Engine, Error, ErrorKind, Result, Sandbox,
+    agent::{AgentError, Connection, stream_open},
+    program::{WORK_FOLDER, sandbox_ended},
+    sandbox::Command,
+};
+
+/// What a stream leads to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Target {
+    /// The HTTP/1.1 that the agent speaks itself. It asks for no token there.
+    Agent,
+    /// A TCP port on the sandbox's loopback.
+    Port(u16),
+}
+
+/// How long an agent may take to connect.
+const DIAL_PATIENCE: Duration = Duration::from_secs(10);
+
+/// The bytes of a connection inside.
+#[derive(Debug)]
+pub struct AgentStream {
+    /// What came with the answer that it is open.
+    early: BytesMut,
+    socket: UnixStream,
+    _access: Access,
+}
+
+/// That somebody uses a sandbox, as long as this lives.
+#[derive(Debug)]
+struct Access(mpsc::UnboundedSender<Command>);
+
+impl Drop for Access {
+    fn drop(&mut self) {
+        let _ = self.0.send(Command::AccessEnd);
+    }
+}
+
+impl Engine {
+    /// A stream to something inside a sandbox that is kept up. One that was paused because nobody used it is resumed
+    /// first.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotFound`]; [`ErrorKind::Conflict`] when it does not run, or is paused; [`ErrorKind::Refused`]
+    /// when nothing listens on the port; [`ErrorKind::SandboxEnded`], [`ErrorKind::TimedOut`].
+    pub async fn sandbox_dial(&self, caller: &Caller, id: SandboxId, target: Target) -> Result<AgentStream> {
+        let handle = self.handle(caller, id)?;
+        handle.ask(id, |reply| Command::Access { reply }).await??;
+        let access = Access(handle.commands.clone());
+        let socket = self.inner.runtime.agent_connect(id).await;
+        let mut connection = socket.map(Connection::new).map_err(|error| {
+            Error::new(ErrorKind::SandboxEnded, "The sandbox ended while the request ran").caused_by(error)
+        })?;
+        let request = match target {
+            Target::Agent => {
+                let sandbox = handle.view.borrow();
+                self.http_request(&sandbox)?
+            }
+            Target::Port(port) => Request::PortDial { port },
+        };
+        match timeout(DIAL_PATIENCE, stream_open(&mut connection, &request)).await {
+            Ok(Ok(())) => {
+                let (socket, early) = connection.into_parts();
+                Ok(AgentStream { early, socket, _access: access })
+            }
+            Ok(Err(AgentError::Failed(failure))) => Err(match failure.kind {
+                FailureKind::Refused => Error::new(ErrorKind::Refused, failure.message),
+                _ => Error::new(ErrorKind::Unavailable, failure.message),
+            }),
+            Ok(Err(error)) => Err(sandbox_ended(error)),
+            Err(_) => Err(Error::new(ErrorKind::TimedOut, "The sandbox does not answer")),
+        }
+    }
+}
+
+impl Engine {
+    /// What the agent has to know that serves HTTP.
+    fn http_request(&self, sandbox: &Sandbox) -> Result<Request> {
+        let env = self.inner.settings.environment.iter().chain(&sandbox.env).cloned().collect();
+        let cwd = GuestPath::absolute(WORK_FOLDER).map_err(Error::internal)?;
+        Ok(Request::Http { limits: sandbox.limits, env, cwd })
+    }
+}
+
+impl AsyncRead for AgentStream {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        into: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        if self.early.is_empty() {
+            return Pin::new(&mut self.socket).poll_read(context, into);
+        }
+        let taken = self.early.len().min(into.remaining());
+        into.put_slice(&self.early[..taken]);
+        self.early.advance(taken);
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for AgentStream {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.socket).poll_write(context, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.socket).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.socket).poll_shutdown(context)
+    }
+}

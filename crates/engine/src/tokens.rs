@@ -1,0 +1,69 @@
+//! The access token of each sandbox: whoever has it may talk to what runs inside, and do nothing else.
+//!
+//! It is not kept: it follows from the sandbox's id and a secret of this server (HMAC-SHA-256, RFC 2104). It ends with
+//! the sandbox.
+
+use hmac::{Hmac, KeyInit, Mac};
+use protocol::SandboxId;
+use sha2::Sha256;
+use store::{Batch, Fact, Store};
+use subtle::ConstantTimeEq;
+
+use crate::{Caller, Engine, Error, Result, Sandbox};
+
+const SECRET_BYTES: usize = 32;
+
+/// Makes tokens.
+pub(crate) struct Tokens(Hmac<Sha256>);
+
+impl Tokens {
+    /// With the secret of the store, which is made if there is none.
+    pub(crate) async fn read(store: &Store) -> Result<Self> {
+        let secret = match store.fact_get(Fact::TokenSecret).await.map_err(Error::internal)? {
+            Some(secret) => secret,
+            None => {
+                let mut bytes = [0; SECRET_BYTES];
+                getrandom::fill(&mut bytes).map_err(Error::internal)?;
+                let secret = hex(&bytes);
+                let batch = Batch::new().fact_put(Fact::TokenSecret, secret.clone()).durable();
+                store.apply(batch).await.map_err(Error::internal)?;
+                secret
+            }
+        };
+        Hmac::new_from_slice(secret.as_bytes()).map(Self).map_err(Error::internal)
+    }
+
+    fn token(&self, sandbox: SandboxId) -> String {
+        let mut mac = self.0.clone();
+        mac.update(sandbox.uuid().as_bytes());
+        hex(&mac.finalize().into_bytes())
+    }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    use std::fmt::Write as _;
+    bytes.iter().fold(String::with_capacity(2 * bytes.len()), |mut text, byte| {
+        // Writing to a string does not fail.
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}
+
+impl Engine {
+    /// A sandbox's access token: 64 hex digits.
+    #[must_use]
+    pub fn access_token(&self, sandbox: &Sandbox) -> String {
+        self.inner.tokens.token(sandbox.id)
+    }
+
+    /// Whoever presents a sandbox's access token, as the owner of that sandbox; none if it is not that. Compared in
+    /// constant time.
+    #[must_use]
+    pub fn caller_by_token(&self, id: SandboxId, token: &str) -> Option<Caller> {
+        let right = self.inner.tokens.token(id);
+        let fits: bool = right.as_bytes().ct_eq(token.as_bytes()).into();
+        let handle = self.handle(&Caller::open(), id).ok().filter(|_| fits)?;
+        let owner = handle.view.borrow().owner.clone();
+        Some(Caller { owner, administrator: false })
+    }
+}

@@ -109,7 +109,7 @@ fn source(image: Option<&ImageSpec>, snapshot: Option<&str>) -> Result<Option<Sn
             Err(LifecycleError::invalid("image.uri", "is empty; `host` is the image that is always there"))
         }
         (Some(_), None) => {
-            Err(LifecycleError::invalid("image.uri", "this server knows the image `host` only"))
+            Err(LifecycleError::invalid("image.uri", "sandboxes are made from the image `host` only; others are not there yet"))
         }
     }
 }

@@ -61,6 +61,9 @@ pub(in super::super) fn creation(
     if request.credential_proxy.is_some_and(|proxy| proxy.enabled == Some(true)) {
         return Err(LifecycleError::invalid("credentialProxy", "this server has none"));
     }
+    if request.volumes.is_some_and(|volumes| !volumes.is_empty()) {
+        return Err(LifecycleError::invalid("volumes", "this server has none yet; use snapshots"));
+    }
     let origin = source(request.image.as_ref(), request.snapshot_id.as_deref())?;
     platform_check(request.platform.as_ref())?;
     let given =
@@ -108,9 +111,10 @@ fn source(image: Option<&ImageSpec>, snapshot: Option<&str>) -> Result<Option<Sn
         (Some(image), None) if image.uri.trim().is_empty() => {
             Err(LifecycleError::invalid("image.uri", "is empty; `host` is the image that is always there"))
         }
-        (Some(_), None) => {
-            Err(LifecycleError::invalid("image.uri", "sandboxes are made from the image `host` only; others are not there yet"))
-        }
+        (Some(_), None) => Err(LifecycleError::invalid(
+            "image.uri",
+            "sandboxes are made from the image `host` only; others are not there yet",
+        )),
     }
 }
 

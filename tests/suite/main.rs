@@ -10,6 +10,7 @@ mod budget;
 mod clients;
 mod command_line;
 mod concurrency;
+mod conformance;
 mod dependencies;
 mod documented_examples;
 mod egress;

@@ -8,7 +8,7 @@ mod proxy;
 mod recovery;
 mod snapshots;
 
-use blackbox::{Answer, Client, Server};
+use blackbox::{Answer, Client, Key, Server};
 use serde_json::{Value, json};
 
 /// A server, and a client with a key of its own.
@@ -19,7 +19,11 @@ fn start() -> (Server, Client) {
 }
 
 fn keyed(server: &Server) -> Client {
-    let key = server.key_create(&[]);
+    keyed_by(server, &server.key_create(&[]))
+}
+
+/// A client that asks with this key.
+pub(super) fn keyed_by(server: &Server, key: &Key) -> Client {
     server.with_header("OPEN-SANDBOX-API-KEY", &key.text)
 }
 
@@ -51,7 +55,7 @@ fn create_with(client: &Client, fields: &Value) -> Value {
 }
 
 /// Makes a sandbox; its id.
-fn create(client: &Client, fields: &Value) -> String {
+pub(super) fn create(client: &Client, fields: &Value) -> String {
     create_with(client, fields)["id"].as_str().unwrap().to_owned()
 }
 

@@ -37,6 +37,15 @@ impl LifecycleError {
         Self::new(status, code_of(status), format!("{field}: {problem}"))
     }
 
+    /// Why a sandbox was not made. What it would begin with is named in the body, not by the path: without it the
+    /// request is wrong.
+    pub(super) fn of_creation(error: engine::Error) -> Self {
+        match error.kind() {
+            ErrorKind::NotFound => Self::invalid("snapshotId", error.public()),
+            _ => error.into(),
+        }
+    }
+
     /// Something that this server does not have.
     pub(super) fn not_here(message: &str) -> Self {
         let status = StatusCode::NOT_IMPLEMENTED;

@@ -117,6 +117,7 @@ pub(super) struct CredentialProxyConfig {
 /// A sandbox.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
+#[schema(as = lifecycle::Sandbox)]
 pub(super) struct SandboxBody {
     pub(super) id: String,
     /// What it was made from.
@@ -207,6 +208,7 @@ pub(super) struct CreateSnapshotRequest {
 /// A snapshot.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
+#[schema(as = lifecycle::Snapshot)]
 pub(super) struct SnapshotBody {
     pub(super) id: String,
     pub(super) sandbox_id: String,

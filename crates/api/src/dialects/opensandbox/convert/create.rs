@@ -51,9 +51,13 @@ pub(in super::super) fn creation(
     settings: &Settings,
 ) -> Result<Creation, LifecycleError> {
     let extensions = request.extensions.unwrap_or_default();
-    if request.template_id.is_some() || extensions.contains_key("poolRef") {
+    let is_named = [
+        ("templateId", request.template_id.is_some()),
+        ("extensions.poolRef", extensions.contains_key("poolRef")),
+    ];
+    if let Some((field, _)) = is_named.into_iter().find(|(_, is_named)| *is_named) {
         let text = "this server has no templates and no pools; a sandbox is made in milliseconds without";
-        return Err(LifecycleError::not_here(text));
+        return Err(LifecycleError::invalid(field, text));
     }
     if request.lifecycle.is_some_and(|hooks| hooks.as_object().is_none_or(|hooks| !hooks.is_empty())) {
         return Err(LifecycleError::invalid("lifecycle", "this server has no hooks; use the entrypoint"));
@@ -104,7 +108,9 @@ fn source(image: Option<&ImageSpec>, snapshot: Option<&str>) -> Result<Option<Sn
             Err(LifecycleError::invalid("image", "give either `image` or `snapshotId`"))
         }
         (None, Some(snapshot)) => {
-            let known = snapshot.parse().map_err(|_| engine::Error::snapshot_not_found());
+            let known = snapshot
+                .parse()
+                .map_err(|_| LifecycleError::of_creation(engine::Error::snapshot_not_found()));
             Ok(Some(known?))
         }
         (Some(image), None) if image.uri == HOST_IMAGE => Ok(None),

@@ -29,3 +29,4 @@ mod recovery;
 mod snapshots;
 mod storage;
 mod vms;
+mod volumes;

@@ -79,7 +79,7 @@ impl Launcher {
             }
         };
         timings.layer_us = micros(start);
-        match self.clone_child(number, &plan, timings) {
+        match self.clone_child(number, &plan, layer_made, timings) {
             Ok(running) => self.watch(Running { loan, ..running }),
             Err(error) => {
                 self.undo(slot, &plan, layer_made);
@@ -110,26 +110,31 @@ impl Launcher {
             }
             self.uplink.policies()?;
         }
-        Ok(())
+        self.volumes_check(spec)
     }
 
     fn clone_child(
         &mut self,
         number: Option<u64>,
         plan: &LaunchPlan,
+        layer_made: bool,
         mut timings: LaunchTimings,
     ) -> Result<Running, StepError> {
+        let volume_owners = self.volume_owners(plan)?;
         let listener = self.socket_make(plan.sandbox)?;
         let start = Instant::now();
         let cgroup = groups::create(&plan.cgroup)?;
         timings.cgroup_us = micros(start);
         let pipe = || pipe_with(PipeFlags::CLOEXEC).step(|| "make a pipe".to_owned());
         let ((report_read, report_write), (ready_read, ready_write)) = (pipe()?, pipe()?);
-        let layer = self.config.data.layer(plan.sandbox);
+        let (layer, volumes) = (self.config.data.layer(plan.sandbox), self.config.data.volumes());
         let parts = Parts {
             user_namespace: self.slots.user_namespace(plan.slot)?,
             layer: &layer,
             trees: &self.trees,
+            volumes: &volumes,
+            volume_prefixes: &self.config.volume_prefixes,
+            volume_owners: &volume_owners,
             agent: self.agent.as_fd(),
             listener: listener.as_fd(),
             interface_ready: ready_read.as_fd(),
@@ -159,6 +164,7 @@ impl Launcher {
             pidfd,
             cgroup: plan.cgroup.clone(),
             phase: Phase::Live,
+            layer_made,
             loan: None,
             waiting: Vec::new(),
         };
@@ -261,8 +267,11 @@ impl Launcher {
             calls::send(&self.socket, &reply, Some(running.pidfd.as_fd()));
             return;
         }
-        let failure = postcard::from_bytes(&bytes)
-            .unwrap_or(Failure { step: "read the report of the launch".to_owned(), errno: 0 });
+        let failure = postcard::from_bytes(&bytes).unwrap_or(Failure {
+            step: "read the report of the launch".to_owned(),
+            errno: 0,
+            volume: None,
+        });
         self.forget_failed(sandbox);
         match number {
             Some(number) => calls::send(&self.socket, &Reply::Failed { number, failure }, None),

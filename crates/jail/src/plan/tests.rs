@@ -45,6 +45,7 @@ fn spec(network: NetworkMode, ephemeral: bool) -> LaunchSpec {
         origin: None,
         total_bytes: 0,
         network_policy: None,
+        volumes: Vec::new(),
     }
 }
 

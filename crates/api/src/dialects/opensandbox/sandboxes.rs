@@ -36,7 +36,7 @@ use crate::{
         ),
         (status = 400, description = "The text names the field", body = ErrorResponse),
         (status = 404, description = "There is no such snapshot", body = ErrorResponse),
-        (status = 409, description = "The snapshot can't be begun with", body = ErrorResponse),
+        (status = 409, description = "The snapshot can't be begun with, or a volume is being removed", body = ErrorResponse),
         (status = 413, description = "The body is over the limit", body = ErrorResponse),
         (
             status = 429,

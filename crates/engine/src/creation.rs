@@ -3,7 +3,7 @@
 use std::{collections::HashSet, sync::Arc};
 
 use protocol::SandboxId;
-use store::{Batch, Counter, Pending, SandboxRecord, StoreError};
+use store::{Batch, Counter, Pending, SandboxRecord, SandboxVolume, StoreError};
 use tokio::sync::oneshot;
 
 use crate::{
@@ -44,6 +44,7 @@ impl Engine {
         // A task of its own: a record that nobody looks after would stay until the next start.
         let made = tokio::spawn(async move {
             let (volumes, volumes_made) = engine.volumes_have(&caller, volumes).await?;
+            let named: Vec<_> = volumes.iter().filter_map(SandboxVolume::named).collect();
             record.volumes = volumes;
             let made = match body {
                 Some(body) => engine.make(&caller, record, Some(body), None).await,
@@ -51,6 +52,8 @@ impl Engine {
             };
             if made.is_err() {
                 engine.inner.volumes_end(&volumes_made).await;
+                // One that was removed meanwhile may have got its folder again.
+                engine.inner.volumes_clear(&named).await;
             }
             made
         });

@@ -33,7 +33,7 @@ pub enum VolumeSourceSpec {
         name: String,
         /// It is made if there is none.
         create: bool,
-        /// If it is made, it goes when no sandbox has it any more.
+        /// If it is made, it goes with the sandbox and its forks, unless another has it then.
         ends_with_it: bool,
         /// What it may hold, if it is made; as configured if nothing is said.
         bytes: Option<u64>,

@@ -49,7 +49,7 @@ pub enum SandboxVolumeSource {
     Named {
         /// Which.
         id: VolumeId,
-        /// It was made for the sandbox, and goes when no sandbox has it any more.
+        /// It was made for the sandbox, and goes with it, unless another has it then.
         #[serde(default)]
         ends_with_it: bool,
     },

@@ -87,7 +87,7 @@ pub(super) struct NamedVolume {
     pub(super) claim_name: String,
     /// It is made if there is none, which is so if nothing is said.
     pub(super) create_if_not_exists: Option<bool>,
-    /// If it is made, it goes with the last sandbox that has it.
+    /// If it is made for the sandbox, it goes with it and its forks, unless another sandbox has it then.
     pub(super) delete_on_sandbox_termination: Option<bool>,
     /// What it may hold, if it is made.
     #[schema(example = "10Gi")]

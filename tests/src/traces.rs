@@ -47,7 +47,9 @@ impl Traces {
         let first = FIRST_ID + instance * IDS_PER_INSTANCE;
         pids.extend(pids_of_users(&(first..first + IDS_PER_INSTANCE)));
         let mut files = BTreeSet::new();
-        for folder in ["run", "storage/sandboxes", "storage/snapshots", "storage/volumes", "launcher", "server/logs"] {
+        for folder in
+            ["run", "storage/sandboxes", "storage/snapshots", "storage/volumes", "launcher", "server/logs"]
+        {
             files.extend(tree(&data.join(folder)));
         }
         Self {

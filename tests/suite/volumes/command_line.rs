@@ -25,7 +25,8 @@ fn volumes_are_listed_and_removed_by_name_and_id() {
     delete(&other, &sandbox(&other, &[named("theirs")]));
 
     let listed = list();
-    let called: Vec<&str> = listed.as_array().unwrap().iter().map(|item| item["name"].as_str().unwrap()).collect();
+    let called: Vec<&str> =
+        listed.as_array().unwrap().iter().map(|item| item["name"].as_str().unwrap()).collect();
     assert_eq!(called, ["small", "theirs", "used"]);
     assert_eq!(listed[0]["bytes"], 64 << 20);
     assert_ne!(listed[0]["owner"], listed[1]["owner"]);

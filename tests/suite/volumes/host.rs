@@ -4,6 +4,7 @@ use std::{
     fs,
     os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink},
     path::{Path, PathBuf},
+    process::Command,
     sync::atomic::{AtomicBool, AtomicU32, Ordering},
 };
 
@@ -77,15 +78,10 @@ fn what_a_sandbox_writes_belongs_to_the_folders_owner() {
     let (_server, client) = folders.serve();
     let id = sandbox(&client, &[host(&work)]);
     let shown = "cd /work; stat -c '%n %u %g' . open others roots theirs; cat theirs others";
-    assert_eq!(output(&client, &id, shown), [
-        ". 0 0",
-        "open 65534 65534",
-        "others 65534 0",
-        "roots 65534 65534",
-        "theirs 0 0",
-        "text",
-        "text"
-    ]);
+    assert_eq!(
+        output(&client, &id, shown),
+        [". 0 0", "open 65534 65534", "others 65534 0", "roots 65534 65534", "theirs 0 0", "text", "text"]
+    );
     for command in [
         "cat /work/roots",
         "chmod 666 /work/roots",
@@ -152,10 +148,18 @@ fn only_what_lies_below_an_allowed_folder_is_mounted() {
             assert!(text.contains("--volume-prefix"), "{text}");
         }
         for path in ["work/..", "work/../../allowed-not", ".."] {
-            assert_eq!(refusal(&client, &[host(&folders.path(path))]).0, "VOLUME::INVALID_HOST_PATH", "{path}");
+            assert_eq!(
+                refusal(&client, &[host(&folders.path(path))]).0,
+                "VOLUME::INVALID_HOST_PATH",
+                "{path}"
+            );
         }
         for path in ["missing", "work/missing"] {
-            assert_eq!(refusal(&client, &[host(&folders.path(path))]).0, "VOLUME::HOST_PATH_NOT_FOUND", "{path}");
+            assert_eq!(
+                refusal(&client, &[host(&folders.path(path))]).0,
+                "VOLUME::HOST_PATH_NOT_FOUND",
+                "{path}"
+            );
             assert!(!folders.path(path).exists());
         }
         let whole = sandbox(&client, &[host(&folders.0.join("allowed"))]);
@@ -186,7 +190,10 @@ fn links_on_the_way_to_a_folder_are_not_followed() {
         assert_eq!(code, "VOLUME::INVALID_SUB_PATH", "{path}: {text}");
     }
     let missing = json!({"subPath": "new"});
-    assert_eq!(refusal(&client, &[with(host(&folders.path("work")), &missing)]).0, "VOLUME::INVALID_SUB_PATH");
+    assert_eq!(
+        refusal(&client, &[with(host(&folders.path("work")), &missing)]).0,
+        "VOLUME::INVALID_SUB_PATH"
+    );
     assert!(!folders.path("work/new").exists(), "the host's folders are the host's affair");
 }
 
@@ -225,6 +232,45 @@ fn a_folder_that_turns_into_a_link_meanwhile_leads_nowhere() {
 }
 
 #[test]
+fn what_the_host_has_mounted_below_a_folder_is_no_part_of_it() {
+    let folders = Folders::new();
+    let inner = folders.path("work/inner");
+    fs::create_dir(&inner).unwrap();
+    chown(&inner, Some(OWNER.0), Some(OWNER.1)).unwrap();
+    let _mounted = Mounted::tmpfs(&inner);
+    file(&inner.join("apart"), OWNER.0, OWNER.1, 0o644);
+    let (_server, client) = folders.serve();
+    let id = sandbox(&client, &[host(&folders.path("work"))]);
+    assert_eq!(output(&client, &id, "ls -A /work /work/inner"), ["/work:", "inner", "", "/work/inner:"]);
+    // It can be asked for by itself.
+    let id = sandbox(&client, &[host(&inner)]);
+    assert_eq!(output(&client, &id, "ls -A /work; touch /work/new"), ["apart"]);
+    let made = fs::symlink_metadata(inner.join("new")).unwrap();
+    assert_eq!((made.uid(), made.gid()), OWNER);
+}
+
+/// A file system on the host that is unmounted at the end.
+struct Mounted<'a>(&'a Path);
+
+impl<'a> Mounted<'a> {
+    fn tmpfs(on: &'a Path) -> Self {
+        let options = format!("uid={},gid={},size=1m", OWNER.0, OWNER.1);
+        let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", &options, "none"]).arg(on).status();
+        assert!(mounted.unwrap().success());
+        Self(on)
+    }
+}
+
+impl Drop for Mounted<'_> {
+    fn drop(&mut self) {
+        let unmounted = Command::new("umount").arg(self.0).status();
+        if !std::thread::panicking() {
+            assert!(unmounted.unwrap().success());
+        }
+    }
+}
+
+#[test]
 fn an_option_that_would_open_the_server_itself_is_refused() {
     let folders = Folders::new();
     let data = folders.0.join("data");
@@ -237,7 +283,7 @@ fn an_option_that_would_open_the_server_itself_is_refused() {
         ("/etc/passwd", "plain path"),
         (folders.0.to_str().unwrap(), "apart from"),
     ] {
-        let mut serve = std::process::Command::new(blackbox::atoll());
+        let mut serve = Command::new(blackbox::atoll());
         serve.args(["serve", "--listen", "127.0.0.1:0", "--volume-prefix", prefix, "--data-dir"]).arg(&data);
         let refused = serve.output().unwrap();
         let text = String::from_utf8_lossy(&refused.stderr).into_owned();

@@ -14,10 +14,10 @@ fn two_sandboxes_share_a_volume_and_one_only_reads() {
     let reader = sandbox(&client, &[reader]);
     let both = "cd /data; echo one > a; chown 1000:1000 a; chmod 640 a; stat -c '%u %g %a' a";
     assert_eq!(output(&client, &writer, both), ["1000 1000 640"]);
-    assert_eq!(output(&client, &reader, "cat /mnt/deep/in/a; stat -c '%u %g %a' /mnt/deep/in/a"), [
-        "one",
-        "1000 1000 640"
-    ]);
+    assert_eq!(
+        output(&client, &reader, "cat /mnt/deep/in/a; stat -c '%u %g %a' /mnt/deep/in/a"),
+        ["one", "1000 1000 640"]
+    );
     for command in [
         "echo two > /mnt/deep/in/a",
         "touch /mnt/deep/in/b",
@@ -42,9 +42,36 @@ fn two_sandboxes_share_a_volume_and_one_only_reads() {
 fn a_setuid_program_in_a_volume_gives_no_power() {
     let (_server, client) = start();
     let id = sandbox(&client, &[named("tools")]);
-    let made = "cp /usr/bin/id /data/id; chmod 4755 /data/id; setpriv --reuid 1000 --clear-groups /data/id -u";
+    let made =
+        "cp /usr/bin/id /data/id; chmod 4755 /data/id; setpriv --reuid 1000 --clear-groups /data/id -u";
     assert_eq!(output(&client, &id, made), ["1000"]);
     complaint(&client, &id, "mknod /data/null c 1 3 && echo > /data/null");
+}
+
+#[test]
+fn no_subvolume_is_made_in_a_volume() {
+    let (_server, client) = start();
+    let id = sandbox(&client, &[named("flat")]);
+    // To make a subvolume, in both forms; a snapshot, in both; and to make a volume read-only for all who have it.
+    let code = "import errno, fcntl, os, struct\n\
+                place = os.open('/data', os.O_RDONLY)\n\
+                old = lambda fd: struct.pack('=q4088s', fd, b'inner')\n\
+                new = lambda fd: struct.pack('=qQQ32s4040s', fd, 0, 0, b'', b'inner')\n\
+                calls = [(0x5000940e, old(0)), (0x50009418, new(0)), (0x50009401, old(place)),\n\
+                \x20        (0x50009417, new(place)), (0x4008941a, struct.pack('=Q', 2))]\n\
+                for number, argument in calls:\n\
+                \x20   try:\n\
+                \x20       fcntl.ioctl(place, number, argument)\n\
+                \x20       print('made')\n\
+                \x20   except OSError as error:\n\
+                \x20       print(errno.errorcode[error.errno])\n";
+    let command =
+        format!("cat > /root/try.py <<'END'\n{code}END\n/usr/bin/python3 /root/try.py; ls -A /data");
+    assert_eq!(output(&client, &id, &command), ["EPERM"; 5]);
+    // What shares bytes between files has come from the same family of requests.
+    let copied = "cd /data; head -c 1M /dev/urandom > a; cp --reflink=always a b; cmp a b && echo same; \
+                  chattr +C /data && lsattr -d /data | grep -c C";
+    assert_eq!(output(&client, &id, copied), ["same", "1"]);
 }
 
 #[test]
@@ -52,15 +79,17 @@ fn a_sub_path_shows_one_folder_of_a_volume() {
     let (_server, client) = start();
     let inner = with(named("project"), &json!({"subPath": "a/b"}));
     let id = sandbox(&client, std::slice::from_ref(&inner));
-    assert_eq!(output(&client, &id, "ls -A /data; echo inner > /data/file; ls -A /data/.."), output(
-        &client,
-        &id,
-        "ls -A /data/..",
-    ));
+    assert_eq!(
+        output(&client, &id, "ls -A /data; echo inner > /data/file; ls -A /data/.."),
+        output(&client, &id, "ls -A /data/..",)
+    );
     let whole = sandbox(&client, &[named("project")]);
     assert_eq!(output(&client, &whole, "cat /data/a/b/file; ls /data"), ["inner", "a"]);
     // What lies there may be anything by then: a link leads nowhere, a file is no folder.
-    assert_eq!(output(&client, &whole, "ln -s /etc /data/link; ln -s a /data/near; echo > /data/plain"), [""; 0]);
+    assert_eq!(
+        output(&client, &whole, "ln -s /etc /data/link; ln -s a /data/near; echo > /data/plain"),
+        [""; 0]
+    );
     for wrong in ["link", "near/b", "plain", "link/ssl"] {
         let (code, text) = super::refusal(&client, &[with(named("project"), &json!({"subPath": wrong}))]);
         assert_eq!(code, "VOLUME::INVALID_SUB_PATH", "{wrong}: {text}");
@@ -78,11 +107,17 @@ fn a_volume_outlives_its_sandboxes_until_it_is_removed() {
     assert!(text.contains("in use"), "{text}");
     delete(&client, &id);
     assert_eq!(names(&client), ["kept"]);
-    let id = sandbox(&client, &[with(named("kept"), &json!({"pvc": {
-        "claimName": "kept",
-        "createIfNotExists": false,
-        "deleteOnSandboxTermination": true,
-    }}))]);
+    let id = sandbox(
+        &client,
+        &[with(
+            named("kept"),
+            &json!({"pvc": {
+                "claimName": "kept",
+                "createIfNotExists": false,
+                "deleteOnSandboxTermination": true,
+            }}),
+        )],
+    );
     assert_eq!(output(&client, &id, "cat /data/file"), ["kept"]);
     // It was there before the sandbox.
     delete(&client, &id);
@@ -196,7 +231,8 @@ fn a_sandbox_that_could_not_be_made_leaves_no_volume() {
     let server = Server::start();
     let before = server.traces_at_rest();
     let client = keyed(&server);
-    let missing = json!({"name": "b", "pvc": {"claimName": "none", "createIfNotExists": false}, "mountPath": "/b"});
+    let missing =
+        json!({"name": "b", "pvc": {"claimName": "none", "createIfNotExists": false}, "mountPath": "/b"});
     let (code, _) = super::refusal(&client, &[named("new"), missing]);
     assert_eq!(code, "VOLUME::PVC_NOT_FOUND");
     let failing = json!({"volumes": [named("new")], "entrypoint": ["/no/such/program"]});

@@ -1,11 +1,11 @@
 //! Volumes when a server, or its host, goes down; and sandboxes that are launched once more.
 
+use std::process::Command;
+
 use blackbox::{Client, Server};
 use serde_json::{Value, json};
 
-use super::{
-    complaint, delete, folders, host::Folders, host::host, keyed, named, names, output, sandbox, with,
-};
+use super::{complaint, delete, folders, host::Folders, host::host, named, names, output, sandbox, with};
 use crate::{opensandbox::request, recovery::reboot::power_cut};
 
 /// A client for whom everything is to be seen.
@@ -22,7 +22,8 @@ fn volumes_are_there_when_a_server_was_killed() {
     let allowed = Folders::new();
     let (mut server, client) = allowed.serve();
     let own = json!({"pvc": {"claimName": "own", "deleteOnSandboxTermination": true}});
-    let volumes = [at("kept", "/kept"), with(named("own"), &own), with(host(&allowed.path("work")), &json!({}))];
+    let volumes =
+        [at("kept", "/kept"), with(named("own"), &own), with(host(&allowed.path("work")), &json!({}))];
     // Two with the same names at the same places would be refused: `data` is the only one of the second's.
     let id = sandbox(&client, &volumes);
     assert_eq!(output(&client, &id, "tee /kept/file /data/file /work/file <<< before"), ["before"]);
@@ -44,15 +45,14 @@ fn half_made_and_unknown_volumes_go_with_the_next_start() {
     let lost = listed["items"][1]["id"].as_str().unwrap().to_owned();
     server.kill();
     let place = server.data().join("storage/volumes");
-    let make = |name: &str| {
-        let made = std::process::Command::new("btrfs").args(["-q", "subvolume", "create"]).arg(place.join(name));
-        let made = { made }.status().expect("btrfs-progs are installed");
-        assert!(made.success(), "{name}");
+    let subvolume = |what: &str, name: &str| {
+        let mut btrfs = Command::new("btrfs");
+        let done = btrfs.args(["-q", "subvolume", what]).arg(place.join(name)).status();
+        assert!(done.expect("btrfs-progs are installed").success(), "{what} {name}");
     };
-    make("01234567-89ab-4cde-8f01-23456789abcd");
-    make("11234567-89ab-4cde-8f01-23456789abcd.new");
-    let removed = std::process::Command::new("btrfs").args(["-q", "subvolume", "delete"]).arg(place.join(&lost));
-    assert!({ removed }.status().unwrap().success());
+    subvolume("create", "01234567-89ab-4cde-8f01-23456789abcd");
+    subvolume("create", "11234567-89ab-4cde-8f01-23456789abcd.new");
+    subvolume("delete", &lost);
     server.start_again();
     assert_eq!((names(&administrator(&server)), folders(&server)), (vec!["kept".to_owned()], 1));
 }
@@ -73,8 +73,8 @@ fn volumes_are_there_when_the_host_was_restarted() {
 #[test]
 fn whoever_is_launched_again_has_its_volumes_again() {
     let server = Server::start();
-    let client = administrator(&server);
     let before = server.traces_at_rest();
+    let client = administrator(&server);
     let own = json!({"pvc": {"claimName": "own", "deleteOnSandboxTermination": true}});
     let read_only = with(at("read", "/read"), &json!({"readOnly": true}));
     let id = sandbox(&client, &[with(named("own"), &own), read_only]);
@@ -93,7 +93,8 @@ fn whoever_is_launched_again_has_its_volumes_again() {
     let forked = client.post(&format!("{path}/fork"), &json!({"count": 2}));
     assert_eq!(forked.status, 201, "{}", forked.text);
     let forks = forked.json();
-    let forks: Vec<&str> = forks.as_array().unwrap().iter().map(|fork| fork["id"].as_str().unwrap()).collect();
+    let forks: Vec<&str> =
+        forks.as_array().unwrap().iter().map(|fork| fork["id"].as_str().unwrap()).collect();
     for (number, fork) in forks.iter().enumerate() {
         let text = format!("cat /data/file /root/file; echo {number} > /data/{number}");
         assert_eq!(output(&client, fork, &text), ["second", "first"]);

@@ -26,7 +26,7 @@ fn each_mistake_has_its_code() {
         ("UNSUPPORTED_BACKEND", volume(json!({"pvc": null, "ossfs": {"bucket": "abc"}}))),
         ("INVALID_PVC_NAME", volume(claim(""))),
         ("INVALID_PVC_NAME", volume(claim("a/b"))),
-        ("INVALID_PVC_NAME", volume(claim("..")) ),
+        ("INVALID_PVC_NAME", volume(claim(".."))),
         ("INVALID_PVC_NAME", volume(claim("A"))),
         ("INVALID_PVC_NAME", volume(claim(&long(254)))),
         ("PVC_NOT_FOUND", volume(json!({"pvc": {"claimName": "x", "createIfNotExists": false}}))),

@@ -8,11 +8,11 @@ use crate::opensandbox::{create, request, start};
 #[test]
 fn volumes_lie_within_each_other_in_any_order() {
     let (_server, client) = start();
-    let at = |name: &str, path: &str| {
-        json!({"name": name, "pvc": {"claimName": name}, "mountPath": path})
-    };
-    let id = sandbox(&client, &[at("c", "/a/b/c"), at("a", "/a"), at("b", "/usr/local/b"), at("w", "/sandbox")]);
-    let places = "stat -c %d /a /a/b/c /usr/local/b /sandbox / /usr | sort -u | wc -l; pwd; touch here; ls /sandbox";
+    let at = |name: &str, path: &str| json!({"name": name, "pvc": {"claimName": name}, "mountPath": path});
+    let id =
+        sandbox(&client, &[at("c", "/a/b/c"), at("a", "/a"), at("b", "/usr/local/b"), at("w", "/sandbox")]);
+    let places =
+        "stat -c %d /a /a/b/c /usr/local/b /sandbox / /usr | sort -u | wc -l; pwd; touch here; ls /sandbox";
     assert_eq!(output(&client, &id, places), ["6", "/sandbox", "here"]);
     let outer = sandbox(&client, &[at("a", "/a")]);
     assert_eq!(output(&client, &outer, "cd /a; find . | sort"), [".", "./b", "./b/c"]);
@@ -39,8 +39,17 @@ fn links_that_a_snapshot_has_planted_lead_nowhere() {
         body["volumes"] = Value::from(vec![at(path)]);
         client.post("/v1/sandboxes", &body)
     };
-    for path in ["/system", "/system/ssl", "/self/fd", "/here", "/here/x", "/dir/usr", "/dir/usr/x", "/plain", "/plain/x"]
-    {
+    for path in [
+        "/system",
+        "/system/ssl",
+        "/self/fd",
+        "/here",
+        "/here/x",
+        "/dir/usr",
+        "/dir/usr/x",
+        "/plain",
+        "/plain/x",
+    ] {
         let (code, text) = error(&made_with(path), 400);
         assert_eq!(code, "VOLUME::INVALID_MOUNT_PATH", "{path}: {text}");
         assert!(text.contains(path), "{text}");
@@ -60,8 +69,25 @@ fn links_that_a_snapshot_has_planted_lead_nowhere() {
 fn the_systems_own_places_are_closed() {
     let (_server, client) = start();
     for path in [
-        "/", "/etc", "/etc/ssl", "/proc", "/proc/sys", "/sys", "/sys/fs/cgroup", "/dev", "/dev/shm", "/usr", "/bin",
-        "/lib", "/tmp", "/opt", "/opt/atoll", "/opt/atoll/toolchains/node", "//etc", "/./etc/", "/x/../etc",
+        "/",
+        "/etc",
+        "/etc/ssl",
+        "/proc",
+        "/proc/sys",
+        "/sys",
+        "/sys/fs/cgroup",
+        "/dev",
+        "/dev/shm",
+        "/usr",
+        "/bin",
+        "/lib",
+        "/tmp",
+        "/opt",
+        "/opt/atoll",
+        "/opt/atoll/toolchains/node",
+        "//etc",
+        "/./etc/",
+        "/x/../etc",
     ] {
         let (code, text) = super::refusal(&client, &[with(named("x"), &json!({"mountPath": path}))]);
         assert_eq!(code, "VOLUME::INVALID_MOUNT_PATH", "{path}: {text}");

@@ -241,7 +241,7 @@ fn what_the_host_has_mounted_below_a_folder_is_no_part_of_it() {
     file(&inner.join("apart"), OWNER.0, OWNER.1, 0o644);
     let (_server, client) = folders.serve();
     let id = sandbox(&client, &[host(&folders.path("work"))]);
-    assert_eq!(output(&client, &id, "ls -A /work /work/inner"), ["/work:", "inner", "", "/work/inner:"]);
+    assert_eq!(output(&client, &id, "ls -A /work; ls -A /work/inner"), ["inner"]);
     // It can be asked for by itself.
     let id = sandbox(&client, &[host(&inner)]);
     assert_eq!(output(&client, &id, "ls -A /work; touch /work/new"), ["apart"]);

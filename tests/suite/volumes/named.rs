@@ -52,21 +52,9 @@ fn a_setuid_program_in_a_volume_gives_no_power() {
 fn no_subvolume_is_made_in_a_volume() {
     let (_server, client) = start();
     let id = sandbox(&client, &[named("flat")]);
-    // To make a subvolume, in both forms; a snapshot, in both; and to make a volume read-only for all who have it.
-    let code = "import errno, fcntl, os, struct\n\
-                place = os.open('/data', os.O_RDONLY)\n\
-                old = lambda fd: struct.pack('=q4088s', fd, b'inner')\n\
-                new = lambda fd: struct.pack('=qQQ32s4040s', fd, 0, 0, b'', b'inner')\n\
-                calls = [(0x5000940e, old(0)), (0x50009418, new(0)), (0x50009401, old(place)),\n\
-                \x20        (0x50009417, new(place)), (0x4008941a, struct.pack('=Q', 2))]\n\
-                for number, argument in calls:\n\
-                \x20   try:\n\
-                \x20       fcntl.ioctl(place, number, argument)\n\
-                \x20       print('made')\n\
-                \x20   except OSError as error:\n\
-                \x20       print(errno.errorcode[error.errno])\n";
+    let code = include_str!("subvolumes.py");
     let command =
-        format!("cat > /root/try.py <<'END'\n{code}END\n/usr/bin/python3 /root/try.py; ls -A /data");
+        format!("cat > /root/try.py <<'END'\n{code}END\n/usr/bin/python3 /root/try.py && ls -A /data");
     assert_eq!(output(&client, &id, &command), ["EPERM"; 5]);
     // What shares bytes between files has come from the same family of requests.
     let copied = "cd /data; head -c 1M /dev/urandom > a; cp --reflink=always a b; cmp a b && echo same; \

@@ -62,9 +62,9 @@ fn file(path: &Path, owner: u32, group: u32, mode: u32) {
     fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
 }
 
-/// A folder of the host, at `/work`.
+/// A folder of the host, at `/host`.
 pub(super) fn host(path: &Path) -> Value {
-    json!({"name": "work", "host": {"path": path}, "mountPath": "/work"})
+    json!({"name": "work", "host": {"path": path}, "mountPath": "/host"})
 }
 
 #[test]
@@ -77,24 +77,24 @@ fn what_a_sandbox_writes_belongs_to_the_folders_owner() {
     file(&work.join("others"), 4321, OWNER.1, 0o644);
     let (_server, client) = folders.serve();
     let id = sandbox(&client, &[host(&work)]);
-    let shown = "cd /work; stat -c '%n %u %g' . open others roots theirs; cat theirs others";
+    let shown = "cd /host; stat -c '%n %u %g' . open others roots theirs; cat theirs others";
     assert_eq!(
         output(&client, &id, shown),
         [". 0 0", "open 65534 65534", "others 65534 0", "roots 65534 65534", "theirs 0 0", "text", "text"]
     );
     for command in [
-        "cat /work/roots",
-        "chmod 666 /work/roots",
+        "cat /host/roots",
+        "chmod 666 /host/roots",
         // Its mode lets everybody write it, its owner is nobody's business here.
-        "echo more >> /work/open",
-        "echo more >> /work/others",
-        "chown 1000 /work/theirs",
-        "setpriv --reuid 1000 --clear-groups touch /work/new",
-        "mknod /work/null c 1 3 && echo > /work/null",
+        "echo more >> /host/open",
+        "echo more >> /host/others",
+        "chown 1000 /host/theirs",
+        "setpriv --reuid 1000 --clear-groups touch /host/new",
+        "mknod /host/null c 1 3 && echo > /host/null",
     ] {
         complaint(&client, &id, command);
     }
-    let made = "cd /work; mkdir -p a/b; echo made > a/b/file; cp /usr/bin/id id; chmod 4755 id; \
+    let made = "cd /host; mkdir -p a/b; echo made > a/b/file; cp /usr/bin/id id; chmod 4755 id; \
                 setpriv --reuid 1000 --clear-groups ./id -u";
     assert_eq!(output(&client, &id, made), ["1000"]);
     for made in ["a", "a/b", "a/b/file", "id"] {
@@ -104,7 +104,7 @@ fn what_a_sandbox_writes_belongs_to_the_folders_owner() {
     assert_eq!(fs::read_to_string(work.join("open")).unwrap(), "text\n");
     // The host's own changes are seen at once.
     fs::write(work.join("theirs"), "changed\n").unwrap();
-    assert_eq!(output(&client, &id, "cat /work/theirs"), ["changed"]);
+    assert_eq!(output(&client, &id, "cat /host/theirs"), ["changed"]);
     delete(&client, &id);
     assert_eq!(fs::read_to_string(work.join("a/b/file")).unwrap(), "made\n");
 }
@@ -124,8 +124,8 @@ fn a_folder_of_roots_can_only_be_read() {
         assert_eq!(code, "VOLUME::INVALID_HOST_PATH", "{text}");
         assert!(text.contains("belongs to root") && text.contains("readOnly"), "{text}");
         let id = sandbox(&client, &[with(host(folder), &json!({"readOnly": true}))]);
-        assert_eq!(output(&client, &id, "cat /work/file"), ["text"]);
-        for command in ["touch /work/new", "echo > /work/file", "chmod 4777 /work/file"] {
+        assert_eq!(output(&client, &id, "cat /host/file"), ["text"]);
+        for command in ["touch /host/new", "echo > /host/file", "chmod 4777 /host/file"] {
             let text = complaint(&client, &id, command);
             assert!(text.contains("Read-only file system"), "{text}");
         }
@@ -163,7 +163,7 @@ fn only_what_lies_below_an_allowed_folder_is_mounted() {
             assert!(!folders.path(path).exists());
         }
         let whole = sandbox(&client, &[host(&folders.0.join("allowed"))]);
-        assert_eq!(output(&client, &whole, "ls /work"), ["work"]);
+        assert_eq!(output(&client, &whole, "ls /host"), ["work"]);
         delete(&client, &whole);
         server.stop();
         server.start_again_with(&[]);
@@ -219,7 +219,7 @@ fn a_folder_that_turns_into_a_link_meanwhile_leads_nowhere() {
                 let made = client.post("/v1/sandboxes", &body);
                 if made.status == 202 {
                     let id = made.json()["id"].as_str().unwrap().to_owned();
-                    assert_eq!(output(&client, &id, "ls /work"), ["mark"]);
+                    assert_eq!(output(&client, &id, "ls /host"), ["mark"]);
                     delete(&client, &id);
                 } else {
                     assert_eq!(error(&made, 400).0, "VOLUME::HOST_PATH_NOT_FOUND");
@@ -241,10 +241,10 @@ fn what_the_host_has_mounted_below_a_folder_is_no_part_of_it() {
     file(&inner.join("apart"), OWNER.0, OWNER.1, 0o644);
     let (_server, client) = folders.serve();
     let id = sandbox(&client, &[host(&folders.path("work"))]);
-    assert_eq!(output(&client, &id, "ls -A /work; ls -A /work/inner"), ["inner"]);
+    assert_eq!(output(&client, &id, "ls -A /host; ls -A /host/inner"), ["inner"]);
     // It can be asked for by itself.
     let id = sandbox(&client, &[host(&inner)]);
-    assert_eq!(output(&client, &id, "ls -A /work; touch /work/new"), ["apart"]);
+    assert_eq!(output(&client, &id, "ls -A /host; touch /host/new"), ["apart"]);
     let made = fs::symlink_metadata(inner.join("new")).unwrap();
     assert_eq!((made.uid(), made.gid()), OWNER);
 }

@@ -117,7 +117,7 @@ fn a_volume_outlives_its_sandboxes_until_it_is_removed() {
 }
 
 #[test]
-fn a_volume_made_for_a_sandbox_goes_with_the_last_that_has_it() {
+fn a_volume_made_for_a_sandbox_goes_with_it_unless_another_has_it() {
     let server = Server::start();
     let before = server.traces_at_rest();
     let client = keyed(&server);

@@ -26,11 +26,11 @@ fn volumes_are_there_when_a_server_was_killed() {
         [at("kept", "/kept"), with(named("own"), &own), with(host(&allowed.path("work")), &json!({}))];
     // Two with the same names at the same places would be refused: `data` is the only one of the second's.
     let id = sandbox(&client, &volumes);
-    assert_eq!(output(&client, &id, "tee /kept/file /data/file /work/file <<< before"), ["before"]);
+    assert_eq!(output(&client, &id, "tee /kept/file /data/file /host/file <<< before"), ["before"]);
     server.kill();
     server.start_again();
     let client = administrator(&server);
-    assert_eq!(output(&client, &id, "cat /kept/file /data/file /work/file"), ["before"; 3]);
+    assert_eq!(output(&client, &id, "cat /kept/file /data/file /host/file"), ["before"; 3]);
     assert_eq!((names(&client), folders(&server)), (vec!["kept".to_owned(), "own".to_owned()], 2));
     delete(&client, &id);
     assert_eq!((names(&client), folders(&server)), (vec!["kept".to_owned()], 1));
@@ -126,7 +126,7 @@ fn a_folder_that_is_gone_costs_a_sandbox_none_of_its_files() {
     assert!(refused.status >= 400 && refused.text.contains("is not there"), "{}", refused.text);
     std::fs::rename(allowed.path("elsewhere"), allowed.path("work")).unwrap();
     assert_eq!(restore().status, 204);
-    assert_eq!(output(&client, &id, "cat /root/file; touch /work/again"), ["own"]);
+    assert_eq!(output(&client, &id, "cat /root/file; touch /host/again"), ["own"]);
     let refused = client.post("/v1/sandboxes", &request(&json!({"volumes": [host(&allowed.path("gone"))]})));
     assert_eq!(refused.status, 400, "{}", refused.text);
 }

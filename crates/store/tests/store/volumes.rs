@@ -80,9 +80,9 @@ async fn a_volume_stays_as_long_as_a_sandbox_has_it() {
     }
     let end = |batch: Batch| batch.volume_delete_unused(used.id).volume_delete_unused(unused.id);
     store.apply(end(Batch::new())).await.unwrap();
-    assert_eq!(store.volume_list(None).await.unwrap(), [used.clone()]);
+    assert_eq!(store.volume_list(None).await.unwrap(), std::slice::from_ref(&used));
     store.apply(end(Batch::new().sandbox_delete(sandboxes[0].id))).await.unwrap();
-    assert_eq!(store.volume_list(None).await.unwrap(), [used.clone()]);
+    assert_eq!(store.volume_list(None).await.unwrap(), std::slice::from_ref(&used));
     store.apply(end(Batch::new().sandbox_delete(sandboxes[1].id))).await.unwrap();
     assert_eq!(store.volume_list(None).await.unwrap(), []);
 }

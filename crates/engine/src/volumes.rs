@@ -9,7 +9,10 @@ use protocol::{
 };
 use store::{Batch, SandboxRecord, SandboxVolume, SandboxVolumeSource, StoreError, VolumeRecord};
 
-use crate::{Caller, Engine, Error, ErrorKind, Result, Settings, engine::Inner};
+use crate::{
+    Caller, Engine, Error, ErrorKind, Result, Settings, engine::Inner, runtime::RuntimeError,
+    sandbox::launch_failed,
+};
 
 /// A volume that a sandbox is to have.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -152,7 +155,7 @@ impl Engine {
                     if is_new {
                         self.inner.volumes_end(&[record.id]).await;
                     }
-                    return Err(Error::internal(error));
+                    return Err(not_made(error));
                 }
                 let ends_with_it = ends_with_it && is_new;
                 (SandboxVolumeSource::Named { id: record.id, ends_with_it }, is_new)
@@ -276,6 +279,14 @@ pub(crate) fn volumes_check(specs: &[VolumeSpec], settings: &Settings) -> Result
         }
     }
     Ok(())
+}
+
+/// Why the folder of a volume could not be made.
+fn not_made(error: RuntimeError) -> Error {
+    match error {
+        RuntimeError::StorageFull { .. } => launch_failed(error).1,
+        error => Error::internal(error),
+    }
 }
 
 /// The least that a volume may hold: less has no room for a file.

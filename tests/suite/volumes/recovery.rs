@@ -71,6 +71,33 @@ fn volumes_are_there_when_the_host_was_restarted() {
 }
 
 #[test]
+fn a_new_database_does_not_cost_the_volumes_of_another() {
+    let (mut server, client) = crate::opensandbox::start();
+    delete(&client, &sandbox(&client, &[named("kept")]));
+    server.stop();
+    let (database, aside) = (server.data().join("server/atoll.db"), server.data().join("server/aside"));
+    std::fs::rename(&database, &aside).unwrap();
+    // One that starts all the same must not keep the test waiting.
+    let mut serve = Command::new("timeout");
+    serve.arg("60").arg(blackbox::atoll()).args([
+        "serve",
+        "--listen",
+        "127.0.0.1:0",
+        "--no-toolchain-install",
+    ]);
+    let refused = serve.arg("--data-dir").arg(server.data()).output().unwrap();
+    let said = String::from_utf8_lossy(&refused.stderr);
+    assert!(!refused.status.success() && said.contains("storage has 1 volumes"), "{said}");
+    for ending in ["", "-wal", "-shm"] {
+        let left = server.data().join(format!("server/atoll.db{ending}"));
+        assert!(!left.exists() || std::fs::remove_file(left).is_ok());
+    }
+    std::fs::rename(&aside, &database).unwrap();
+    server.start_again();
+    assert_eq!((names(&administrator(&server)), folders(&server)), (vec!["kept".to_owned()], 1));
+}
+
+#[test]
 fn whoever_is_launched_again_has_its_volumes_again() {
     let server = Server::start();
     let before = server.traces_at_rest();

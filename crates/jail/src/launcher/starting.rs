@@ -82,6 +82,9 @@ impl Launcher {
         match self.clone_child(number, &plan, layer_made, timings) {
             Ok(running) => self.watch(Running { loan, ..running }),
             Err(error) => {
+                // Otherwise each such launch would leave its sandbox more room.
+                let ended = loan.map_or(Ok(()), |loan| self.layers.loan_end(spec.sandbox, &loan));
+                self.report_error(ended);
                 self.undo(slot, &plan, layer_made);
                 Err(error)
             }

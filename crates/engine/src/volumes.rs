@@ -5,7 +5,10 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use protocol::{
     GuestPath, VolumeId,
-    volume::{RelativePath, VOLUMES_MAX, VolumeFault, VolumeFaultKind, VolumeMount, VolumeSource, is_target},
+    volume::{
+        RelativePath, VOLUME_PATHS_BYTES_MAX, VOLUMES_MAX, VolumeFault, VolumeFaultKind, VolumeMount,
+        VolumeSource, is_target,
+    },
 };
 use store::{Batch, SandboxRecord, SandboxVolume, SandboxVolumeSource, StoreError, VolumeRecord};
 
@@ -255,6 +258,17 @@ impl Volume {
 pub(crate) fn volumes_check(specs: &[VolumeSpec], settings: &Settings) -> Result<()> {
     if specs.len() > VOLUMES_MAX {
         return Err(Error::invalid("volumes", format!("at most {VOLUMES_MAX} of one sandbox")));
+    }
+    let path_bytes = |spec: &VolumeSpec| {
+        let of_source = match &spec.source {
+            VolumeSourceSpec::Host { path } => path.len(),
+            VolumeSourceSpec::Named { .. } => 0,
+        };
+        of_source + spec.sub_path.as_str().len() + spec.target.as_str().len()
+    };
+    if specs.iter().map(path_bytes).sum::<usize>() > VOLUME_PATHS_BYTES_MAX {
+        let text = format!("their paths may have {VOLUME_PATHS_BYTES_MAX} bytes together");
+        return Err(Error::invalid("volumes", text));
     }
     for (index, spec) in specs.iter().enumerate() {
         if !is_target(&spec.target) {

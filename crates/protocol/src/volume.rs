@@ -11,6 +11,8 @@ use crate::{GuestPath, VolumeId, path::names_folded};
 
 /// Volumes of one sandbox.
 pub const VOLUMES_MAX: usize = 16;
+/// Bytes of all their paths together: well within a datagram.
+pub const VOLUME_PATHS_BYTES_MAX: usize = 32 << 10;
 
 /// A folder that a sandbox is to have at a place of its own.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

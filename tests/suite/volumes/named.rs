@@ -215,6 +215,41 @@ fn sandboxes_that_are_made_at_once_get_one_volume() {
 }
 
 #[test]
+fn a_volume_that_is_removed_while_sandboxes_are_made_is_whole_or_gone() {
+    let server = Server::start();
+    let before = server.traces_at_rest();
+    let client = keyed(&server);
+    let body = request(&json!({"volumes": [named("contended")]}));
+    std::thread::scope(|scope| {
+        for _ in 0..3 {
+            scope.spawn(|| {
+                for _ in 0..8 {
+                    let made = client.post("/v1/sandboxes", &body);
+                    if made.status == 202 {
+                        let id = made.json()["id"].as_str().unwrap().to_owned();
+                        assert_eq!(output(&client, &id, "touch /data/x; ls /data"), ["x"]);
+                        delete(&client, &id);
+                    } else {
+                        // Removed between the look at it and the record of the sandbox.
+                        error(&made, 409);
+                    }
+                }
+            });
+        }
+        scope.spawn(|| {
+            for _ in 0..200 {
+                let status = client.delete("/v1/volumes/contended").status;
+                assert!([204, 404, 409].contains(&status), "{status}");
+            }
+        });
+    });
+    let removed = client.delete("/v1/volumes/contended").status;
+    assert!([204, 404].contains(&removed), "{removed}");
+    assert_eq!((names(&client), folders(&server)), (vec![], 0));
+    server.nothing_left(&before);
+}
+
+#[test]
 fn a_sandbox_that_could_not_be_made_leaves_no_volume() {
     let server = Server::start();
     let before = server.traces_at_rest();

@@ -62,7 +62,7 @@ fn each_mistake_has_its_code() {
 
 #[test]
 fn what_is_no_volume_at_all_is_refused_with_its_place() {
-    let (_server, client) = start();
+    let (server, client) = start();
     let volumes = |volumes: Value| client.post("/v1/sandboxes", &request(&json!({"volumes": volumes})));
     for wrong in [
         json!("data"),
@@ -84,6 +84,29 @@ fn what_is_no_volume_at_all_is_refused_with_its_place() {
         (0..count).map(|number| with(named("x"), &at(number))).collect()
     };
     error(&volumes(many(17)), 400);
+    error(&volumes(many(20_000)), 400);
+    let launcher = server.launcher_pid();
+    let long = ["x".repeat(255); 15].join("/");
+    let deep: Value = (0..16)
+        .map(|number| json!({"name": format!("v{number}"), "mountPath": format!("/{number}/{long}"), "subPath": long}))
+        .map(|fields| with(named("x"), &fields))
+        .collect();
+    error(&volumes(deep), 400);
+    for far in ["name", "mountPath", "subPath", "pvc", "host"] {
+        let long = "x".repeat(100_000);
+        let field = match far {
+            "pvc" => json!({"claimName": long}),
+            "host" => json!({"path": format!("/{long}")}),
+            _ => json!(long),
+        };
+        let mut volume = with(named("x"), &json!({far: field}));
+        if far == "host" {
+            volume["pvc"] = Value::Null;
+        }
+        let (_, text) = error(&volumes(json!([volume])), 400);
+        assert!(text.len() < 500, "what is refused is not repeated at length: {text}");
+    }
+    assert_eq!(server.launcher_pid(), launcher, "no request was too large for the launcher");
     assert_eq!(names(&client), [""; 0]);
     assert_eq!(volumes(many(16)).status, 202);
     for none in [json!(null), json!([])] {

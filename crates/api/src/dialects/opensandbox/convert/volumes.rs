@@ -2,13 +2,17 @@
 
 use axum::http::StatusCode;
 use engine::{Volume, VolumeProblem, VolumeSourceSpec, VolumeSpec};
-use protocol::{GuestPath, volume::RelativePath};
+use protocol::{
+    GuestPath,
+    volume::{RelativePath, VOLUMES_MAX},
+};
 
 use super::{
     super::{
         error::{LifecycleError, volume_code},
         types::{HostVolume, ListVolumesResponse, NamedVolume, VolumeBody, VolumeRequest},
     },
+    labels::shown,
     quantity::whole,
 };
 use crate::timestamps::WireTimestamp;
@@ -16,16 +20,21 @@ use crate::timestamps::WireTimestamp;
 /// The longest name of a volume within a sandbox, and of one that outlives sandboxes.
 const NAME_MAX: usize = 63;
 const CLAIM_NAME_MAX: usize = 253;
+/// What Linux takes as a path, with the byte at its end.
+const PATH_MAX: usize = 4096;
 
 /// Takes the volumes of a request apart.
 pub(super) fn volumes(given: Vec<VolumeRequest>) -> Result<Vec<VolumeSpec>, LifecycleError> {
+    if given.len() > VOLUMES_MAX {
+        return Err(LifecycleError::invalid("volumes", format!("at most {VOLUMES_MAX} of one sandbox")));
+    }
     let mut names: Vec<String> = Vec::with_capacity(given.len());
     let mut specs = Vec::with_capacity(given.len());
     for volume in given {
         let name = volume.name.clone();
         if !is_label(&name, NAME_MAX) {
             let problem =
-                format!("{name:?} is no name: small letters, digits and hyphens, at most {NAME_MAX}");
+                format!("{} is no name: small letters, digits and hyphens, at most {NAME_MAX}", shown(&name));
             return Err(refused("VOLUME::INVALID_NAME", &problem));
         }
         if names.contains(&name) {
@@ -55,7 +64,8 @@ fn spec(volume: VolumeRequest) -> Result<VolumeSpec, LifecycleError> {
         .filter(|path| path.split('/').all(|name| name != ".."))
         .and_then(|path| GuestPath::absolute(path).ok());
     let target = target.ok_or_else(|| {
-        let problem = format!("{name}: mountPath {mount_path:?} must be an absolute path without `..`");
+        let problem =
+            format!("{name}: mountPath {} must be an absolute path without `..`", shown(&mount_path));
         refused(volume_code(VolumeProblem::Target), &problem)
     })?;
     let sub_path = RelativePath::new(sub_path.as_deref().unwrap_or_default())
@@ -65,14 +75,16 @@ fn spec(volume: VolumeRequest) -> Result<VolumeSpec, LifecycleError> {
 
 fn host_source(name: &str, host: HostVolume) -> Result<VolumeSourceSpec, LifecycleError> {
     let path = host.path;
-    let rest = path.strip_prefix('/');
+    let rest = path.strip_prefix('/').filter(|rest| rest.len() < PATH_MAX);
     let is_plain =
         |rest: &str| !rest.contains('\0') && rest.split('/').all(|part| !matches!(part, "" | "." | ".."));
     if rest.is_some_and(|rest| rest.is_empty() || is_plain(rest)) {
         return Ok(VolumeSourceSpec::Host { path });
     }
     let problem = format!(
-        "{name}: host.path {path:?} must be an absolute path without `.`, `..`, double slashes and one at its end"
+        "{name}: host.path {} must be an absolute path of less than {PATH_MAX} bytes, without `.`, `..`, double slashes \
+         and one at its end",
+        shown(&path)
     );
     Err(refused("VOLUME::INVALID_HOST_PATH", &problem))
 }
@@ -81,14 +93,17 @@ fn named_source(name: &str, named: NamedVolume) -> Result<VolumeSourceSpec, Life
     let claim = named.claim_name;
     if !is_label(&claim, CLAIM_NAME_MAX) {
         let problem = format!(
-            "{name}: pvc.claimName {claim:?} is no name: small letters, digits and hyphens, at most \
-             {CLAIM_NAME_MAX}"
+            "{name}: pvc.claimName {} is no name: small letters, digits and hyphens, at most {CLAIM_NAME_MAX}",
+            shown(&claim)
         );
         return Err(refused("VOLUME::INVALID_PVC_NAME", &problem));
     }
     let bytes = named.storage.as_deref().map(|text| {
         whole(text).ok_or_else(|| {
-            LifecycleError::invalid("volumes.pvc.storage", format!("{text:?} is no amount; write `10Gi`"))
+            LifecycleError::invalid(
+                "volumes.pvc.storage",
+                format!("{} is no amount; write `10Gi`", shown(text)),
+            )
         })
     });
     Ok(VolumeSourceSpec::Named {

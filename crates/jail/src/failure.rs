@@ -25,6 +25,13 @@ impl StepError {
     }
 }
 
+impl From<Failure> for StepError {
+    fn from(failure: Failure) -> Self {
+        let errno = Errno::from_raw_os_error(failure.errno.clamp(1, 4095));
+        Self { step: failure.step, errno, volume: failure.volume }
+    }
+}
+
 impl From<StepError> for Failure {
     fn from(error: StepError) -> Self {
         Self { step: error.step, errno: error.errno.raw_os_error(), volume: error.volume }

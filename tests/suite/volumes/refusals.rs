@@ -86,7 +86,7 @@ fn what_is_no_volume_at_all_is_refused_with_its_place() {
     error(&volumes(many(17)), 400);
     error(&volumes(many(20_000)), 400);
     let launcher = server.launcher_pid();
-    let long = ["x".repeat(255); 15].join("/");
+    let long = vec!["x".repeat(255); 15].join("/");
     let deep: Value = (0..16)
         .map(|number| json!({"name": format!("v{number}"), "mountPath": format!("/{number}/{long}"), "subPath": long}))
         .map(|fields| with(named("x"), &fields))

@@ -176,7 +176,8 @@ impl Launcher {
             .and_then(|()| self.interface_make(plan, pid, &ready_write, &mut timings));
         if let Err(error) = made {
             self.end_now(&running);
-            return Err(error);
+            // A child that had given up before has told why, and is the reason of this.
+            return Err(reported(report_read).map_or(error, StepError::from));
         }
         Ok(Running { phase: Phase::Starting { number, report: report_read, timings, cloned_at }, ..running })
     }
@@ -281,6 +282,13 @@ impl Launcher {
             None => self.prepared_failed(&failure),
         }
     }
+}
+
+/// The failure that a child which is gone has told, if it did.
+fn reported(report: OwnedFd) -> Option<Failure> {
+    let mut bytes = Vec::new();
+    std::fs::File::from(report).read_to_end(&mut bytes).ok()?;
+    postcard::from_bytes(&bytes).ok()
 }
 
 fn micros(since: Instant) -> u32 {

@@ -30,3 +30,4 @@ mod recovery;
 mod snapshots;
 mod storage;
 mod vms;
+mod volumes;

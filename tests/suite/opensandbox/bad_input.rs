@@ -52,7 +52,10 @@ fn a_wrong_request_names_its_field() {
             "extensions.access.renew.extend.seconds",
         ),
         (json!({"lifecycle": {"preStart": {"command": "true"}}}), "lifecycle"),
-        (json!({"volumes": [{"name": "a", "mountPath": "/a", "pvc": {"claimName": "a"}}]}), "volumes"),
+        (
+            json!({"volumes": [{"name": "a", "mountPath": "/a", "pvc": {"claimName": "a", "storage": "much"}}]}),
+            "volumes.pvc.storage",
+        ),
         (json!({"image": {"uri": "python:3.11"}}), "image.uri"),
         (json!({"networkPolicy": {"defaultAction": "perhaps"}}), "networkPolicy"),
         (json!({"credentialProxy": {"enabled": true}}), "credentialProxy"),

@@ -35,7 +35,7 @@ use crate::{
             headers(("Location" = String, description = "Where it is found"))
         ),
         (status = 400, description = "The text names the field", body = ErrorResponse),
-        (status = 409, description = "The snapshot can't be begun with", body = ErrorResponse),
+        (status = 409, description = "The snapshot can't be begun with, or a volume is being removed", body = ErrorResponse),
         (status = 413, description = "The body is over the limit", body = ErrorResponse),
         (
             status = 429,

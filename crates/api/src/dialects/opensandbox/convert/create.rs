@@ -14,6 +14,7 @@ use super::{
     },
     labels, network_policy,
     quantity::{thousandths, whole},
+    volumes,
 };
 
 /// What the engine is asked for.
@@ -65,9 +66,6 @@ pub(in super::super) fn creation(
     if request.credential_proxy.is_some_and(|proxy| proxy.enabled == Some(true)) {
         return Err(LifecycleError::invalid("credentialProxy", "this server has none"));
     }
-    if request.volumes.is_some_and(|volumes| !volumes.is_empty()) {
-        return Err(LifecycleError::invalid("volumes", "this server has none yet; use snapshots"));
-    }
     let origin = source(request.image.as_ref(), request.snapshot_id.as_deref())?;
     platform_check(request.platform.as_ref())?;
     let given =
@@ -79,6 +77,7 @@ pub(in super::super) fn creation(
     let entrypoint = entrypoint(request.entrypoint, origin.is_some())?;
     let network_policy = request.network_policy.map(network_policy::policy).transpose()?.flatten();
     let network = if settings.network_available { NetworkMode::Nat } else { NetworkMode::None };
+    let volumes = volumes::volumes(request.volumes.unwrap_or_default())?;
     let details = Details {
         image: request.image.map(|image| ImageBody { uri: image.uri }),
         snapshot: request.snapshot_id,
@@ -96,6 +95,7 @@ pub(in super::super) fn creation(
         entrypoint,
         on_access: on_access(&extensions)?,
         details: Some(serde_json::to_value(&details).unwrap_or_default()),
+        volumes,
         ..SandboxSpec::new(DIALECT)
     };
     Ok(Creation { spec, origin })

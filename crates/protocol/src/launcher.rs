@@ -5,7 +5,12 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{SandboxId, SnapshotId, limits::Limits};
+pub use crate::image::ImageName;
+use crate::{
+    SandboxId, SnapshotId,
+    image::{ImageDigest, ImageFacts, ImageFailure, PullProgress, RegistryLogin},
+    limits::Limits,
+};
 
 /// The largest datagram, either way.
 pub const DATAGRAM_BYTES_MAX: usize = 128 << 10;
@@ -77,6 +82,21 @@ pub enum Request {
         /// The last of the page before.
         after: Option<SandboxId>,
     },
+    /// The image that is called so here: answered by [`Reply::Image`] or [`Reply::ImageFailed`].
+    ImageFind {
+        /// As the client wrote it; at most [`crate::image::REFERENCE_BYTES_MAX`].
+        reference: String,
+    },
+    /// What an image that is here says of itself: answered by [`Reply::Image`] or [`Reply::ImageFailed`].
+    ImageGet(ImageDigest),
+    /// Has an image downloaded and unpacked: [`Reply::ImageProgress`] now and then, in the end [`Reply::Image`] or
+    /// [`Reply::ImageFailed`], and then nothing is left of it but what a broken connection has brought.
+    ImagePull {
+        /// As the client wrote it; at most [`crate::image::REFERENCE_BYTES_MAX`].
+        reference: String,
+        /// What to show the registry; at most [`crate::image::LOGIN_BYTES_MAX`] each.
+        login: Option<RegistryLogin>,
+    },
 }
 
 /// What to launch. Names of things the launcher knows; never a path.
@@ -98,13 +118,6 @@ pub struct LaunchSpec {
     pub origin: Option<SnapshotId>,
     /// What the layer and all its snapshots may hold together.
     pub total_bytes: u64,
-}
-
-/// A read-only root file system.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub enum ImageName {
-    /// The host's own `/usr` and what belongs to it.
-    Host,
 }
 
 /// The network of a sandbox.
@@ -161,6 +174,27 @@ pub enum Reply {
         number: u64,
         /// What was kept.
         note: Vec<u8>,
+    },
+    /// Answer to [`Request::ImageFind`], [`Request::ImageGet`] and [`Request::ImagePull`].
+    Image {
+        /// The request.
+        number: u64,
+        /// What it says of itself.
+        facts: ImageFacts,
+    },
+    /// A [`Request::ImagePull`] goes on.
+    ImageProgress {
+        /// The request.
+        number: u64,
+        /// How far it is.
+        progress: PullProgress,
+    },
+    /// There is no such image.
+    ImageFailed {
+        /// The request.
+        number: u64,
+        /// Why.
+        failure: ImageFailure,
     },
     /// The request failed and left nothing behind.
     Failed {

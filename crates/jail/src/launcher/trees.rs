@@ -2,7 +2,7 @@
 
 use std::{os::fd::AsFd, path::Path};
 
-use protocol::{HostPath, launcher::ImageName};
+use protocol::HostPath;
 use rustix::{
     fs::{CWD, FileType, Mode, makedev, mknodat, symlinkat},
     mount::{
@@ -41,7 +41,7 @@ pub(super) fn make(data: &DataDir, cgroups: &CgroupHost) -> Result<Trees, StepEr
     mounts_reduce(data, cgroups)?;
     let trees = Trees {
         scratch: data.root().join("launcher"),
-        host_skeleton: data.image_rootfs(&ImageName::Host),
+        host_skeleton: data.host_image_rootfs(),
         toolchains: data.toolchains(),
     };
     folder(&trees.scratch)?;

@@ -4,6 +4,8 @@
 //! images/               0700, of root
 //!   lock                shared by pulls and imports; alone by what removes layers
 //!   names/<hash>.json   an image: what it is called, its layers from the lowest on, its configuration
+//!   digests/<digest>.json  the same by its digest, as long as it has a name or something lies on it; locked, shared, by
+//!                       what runs from it
 //!   layers/<chain>/     layer.json and tree/; <chain> names the layer and all below it
 //!   layers/.new-<chain> a layer while it is unpacked
 //!   partial/<digest>    a download, locked by whoever writes it
@@ -15,6 +17,7 @@
 mod challenge;
 mod digest;
 mod fetch;
+mod hold;
 mod import;
 mod layer;
 mod manifest;
@@ -28,6 +31,7 @@ use std::{io, path::PathBuf, process::Command};
 
 pub use self::{
     digest::Digest,
+    hold::{HeldImage, IMAGE_ATTRIBUTE, image_find, image_get, image_hold, image_uses},
     import::image_import,
     manifest::{ImageConfig, Platform},
     pull::image_pull,
@@ -128,6 +132,12 @@ pub enum ImageError {
     /// There is no image of that name here.
     #[error("there is no image {name} here; `atoll image list` says which there are")]
     Unknown {
+        /// The name.
+        name: String,
+    },
+    /// Sandboxes or snapshots need it.
+    #[error("the image {name} is in use: sandboxes or snapshots lie on it; delete them first")]
+    InUse {
         /// The name.
         name: String,
     },

@@ -33,7 +33,7 @@ impl Engine {
         spec: SandboxSpec,
         beginning: Beginning,
     ) -> Result<Sandbox> {
-        let Admitted { mut record, program } = self.admit(caller, spec)?;
+        let Admitted { mut record, program } = self.admit(caller, spec).await?;
         if let Some(origin) = beginning.origin {
             let snapshot = self.snapshot_record(caller, origin).await?;
             record.image = snapshot.image;

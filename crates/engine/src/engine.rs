@@ -17,6 +17,7 @@ use tokio::sync::{Semaphore, mpsc, oneshot};
 use crate::{
     Caller, Error, ErrorKind, Result, Runtime, Sandbox, SandboxSpec, Settings, agent,
     export::Exports,
+    images,
     keys::KnownKeys,
     log::LogLine,
     program::{CommandSpec, Job, Mode, ProgramFile, ProgramResult, Streams},
@@ -39,6 +40,8 @@ pub(crate) struct Inner {
     /// The last number given to a sandbox.
     numbers: AtomicU64,
     pub(crate) exports: Exports,
+    /// What images that are here say of themselves.
+    pub(crate) images: images::Known,
     pub(crate) tokens: Tokens,
     /// Held while a name is looked for and taken.
     pub(crate) naming: tokio::sync::Mutex<()>,
@@ -74,6 +77,7 @@ impl Engine {
             registry: Mutex::new(HashMap::new()),
             numbers: AtomicU64::new(numbers),
             exports: Exports::default(),
+            images: images::Known::default(),
             naming: tokio::sync::Mutex::new(()),
         });
         for (record, runs) in found {
@@ -144,7 +148,7 @@ impl Engine {
     /// # Errors
     /// Those of [`Self::sandbox_create`] and [`Self::program_run`].
     pub async fn program_run_once(&self, caller: &Caller, spec: SandboxSpec) -> Result<ProgramResult> {
-        let Admitted { record, program } = self.admit(caller, spec)?;
+        let Admitted { record, program } = self.admit(caller, spec).await?;
         let Some(program) = program.filter(|program| program.mode == Mode::Oneshot) else {
             return Err(Error::invalid("mode", "a program that nothing is kept of must be one-shot"));
         };
@@ -163,7 +167,7 @@ impl Engine {
         command: CommandSpec,
         streams: Streams,
     ) -> Result<ProgramResult> {
-        let Admitted { record, .. } = self.admit(caller, spec)?;
+        let Admitted { record, .. } = self.admit(caller, spec).await?;
         self.job_run_once(record, Job::command(command, streams)).await
     }
 
@@ -178,7 +182,7 @@ impl Engine {
         arguments: Vec<String>,
         streams: Streams,
     ) -> Result<ProgramResult> {
-        let Admitted { record, program } = self.admit(caller, spec)?;
+        let Admitted { record, program } = self.admit(caller, spec).await?;
         let Some(program) = program.filter(|program| program.mode == Mode::Oneshot) else {
             return Err(Error::invalid("mode", "a program that nothing is kept of must be one-shot"));
         };
@@ -243,9 +247,11 @@ impl Engine {
         self.handle(caller, id)?.ask(id, |reply| Command::LogTail { lines, reply }).await
     }
 
-    pub(crate) fn admit(&self, caller: &Caller, spec: SandboxSpec) -> Result<Admitted> {
-        let admitted = admit(caller, spec, &self.inner.settings)?;
+    pub(crate) async fn admit(&self, caller: &Caller, spec: SandboxSpec) -> Result<Admitted> {
+        let image = spec.image.clone();
+        let mut admitted = admit(caller, spec, &self.inner.settings)?;
         self.sandboxes_room_check(1)?;
+        admitted.record.image = self.image_of(&image).await?.to_string();
         Ok(admitted)
     }
 

@@ -14,6 +14,7 @@ use jail::{
 };
 use protocol::{
     SandboxId, SnapshotId,
+    image::{ImageDigest, ImageFacts, PullProgress, RegistryLogin},
     launcher::{Found, LaunchSpec, Stats},
 };
 use storage::layout::DataDir;
@@ -211,6 +212,31 @@ impl Runtime for NativeRuntime {
         self.ask(|launcher| async move { launcher.snapshot_list().await }).await
     }
 
+    async fn image_find(&self, reference: String) -> Result<ImageFacts, RuntimeError> {
+        self.ask(|launcher| {
+            let reference = reference.clone();
+            async move { launcher.image_find(reference).await }
+        })
+        .await
+    }
+
+    async fn image_get(&self, digest: ImageDigest) -> Result<ImageFacts, RuntimeError> {
+        self.ask(|launcher| async move { launcher.image_get(digest).await }).await
+    }
+
+    async fn image_pull(
+        &self,
+        reference: String,
+        login: Option<RegistryLogin>,
+        progress: Option<watch::Sender<PullProgress>>,
+    ) -> Result<ImageFacts, RuntimeError> {
+        self.ask(|launcher| {
+            let (reference, login, progress) = (reference.clone(), login.clone(), progress.clone());
+            async move { launcher.image_pull(reference, login, progress).await }
+        })
+        .await
+    }
+
     async fn agent_connect(&self, sandbox: SandboxId) -> Result<UnixStream, RuntimeError> {
         let socket = self.data.agent_socket(sandbox);
         UnixStream::connect(socket.as_path()).await.map_err(RuntimeError::AgentGone)
@@ -221,6 +247,7 @@ impl From<CallError> for RuntimeError {
     fn from(error: CallError) -> Self {
         match error {
             CallError::Failed(failure) => Self::Step { step: failure.to_string(), errno: failure.errno },
+            CallError::Image(failure) => Self::Image(failure),
             CallError::Gone(_) => Self::Broken(Box::new(error)),
         }
     }

@@ -7,7 +7,7 @@ use protocol::{SandboxId, SnapshotId, launcher::NetworkMode, limits::Limits};
 pub use store::{EndReason, OnAccess, SandboxState};
 
 use crate::{
-    SnapshotSpec,
+    ImageSpec, SnapshotSpec,
     program::{Language, Mode, Program, ProgramResult},
 };
 
@@ -33,6 +33,8 @@ impl Caller {
 pub struct SandboxSpec {
     /// The dialect it is made through, for the record.
     pub dialect: &'static str,
+    /// Its image.
+    pub image: ImageSpec,
     /// Its network; `None` takes what its program needs.
     pub network: Option<NetworkMode>,
     /// Its limits; `None` takes the configured default.
@@ -61,6 +63,7 @@ impl SandboxSpec {
     pub fn new(dialect: &'static str) -> Self {
         Self {
             dialect,
+            image: ImageSpec::Host,
             network: None,
             limits: LimitsSpec::default(),
             env: Vec::new(),
@@ -139,6 +142,8 @@ pub struct Sandbox {
     pub ended_at: Option<Timestamp>,
     /// When its lease ends.
     pub lease_until: Option<Timestamp>,
+    /// What it was made from: `host`, or the digest of an image.
+    pub image: String,
     /// What it may use.
     pub limits: Limits,
     /// Its network.

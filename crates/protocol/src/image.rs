@@ -172,7 +172,8 @@ mod tests {
         for text in ["host", digest] {
             assert_eq!(text.parse::<ImageName>().unwrap().to_string(), text);
         }
-        for text in ["", "Host", "debian:12", "../host", &digest[7..], &digest[..70], &digest.to_uppercase()] {
+        for text in ["", "Host", "debian:12", "../host", &digest[7..], &digest[..70], &digest.to_uppercase()]
+        {
             assert_eq!(text.parse::<ImageName>(), Err(InvalidDigest), "{text}");
         }
         assert_eq!(format!("sha256:{}", "+1".repeat(32)).parse::<ImageDigest>(), Err(InvalidDigest));

@@ -388,10 +388,7 @@ mod tests {
         let id: SandboxId = "6b4bdac1-7a5c-4c1b-8e7a-1f6f1f4a2c11".parse().unwrap();
         assert_eq!(data.layer(id).to_string(), format!("/var/lib/atoll/storage/sandboxes/{id}"));
         assert_eq!(data.agent_socket(id).to_string(), format!("/var/lib/atoll/run/{id}/agent.sock"));
-        assert_eq!(
-            data.host_image_rootfs().to_string(),
-            "/var/lib/atoll/storage/images/host/rootfs"
-        );
+        assert_eq!(data.host_image_rootfs().to_string(), "/var/lib/atoll/storage/images/host/rootfs");
     }
 
     #[test]

@@ -53,6 +53,7 @@ pub(crate) fn serve(options: ServeOptions) -> Outcome<ExitCode> {
     addresses.iter().try_for_each(|address| listen(address).map(drop))?;
     let mut host = host::prepare(HostOptions {
         data: data.clone(),
+        images: None,
         server_uid,
         storage_bytes,
         dns,

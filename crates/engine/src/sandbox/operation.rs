@@ -8,11 +8,14 @@ use std::{sync::Arc, time::Duration, time::Instant};
 use protocol::{
     ExecId, GuestPath, SnapshotId,
     agent::{ExecSpec, Stdin},
-    launcher::{ImageName, LaunchSpec},
+    launcher::LaunchSpec,
 };
 use store::{EndReason, SandboxRecord};
 
-use super::{taking::Taken, user::User};
+use super::{
+    taking::Taken,
+    user::{User, user_look},
+};
 use crate::{
     Archive, Error, ErrorKind, Result, RuntimeError,
     agent::{
@@ -20,6 +23,7 @@ use crate::{
         tree::{TreeWriteError, tree_write},
     },
     engine::Inner,
+    images::{ImageName, image_name},
     program::{CommandSpec, ProgramResult, WORK_FOLDER, not_started, result_of, sandbox_ended},
     snapshot::SnapshotSpec,
 };
@@ -89,7 +93,7 @@ const GRACE: Duration = Duration::from_secs(10);
 /// A tar stream without entries: its end marker.
 const EMPTY_TAR: [u8; 1024] = [0; 1024];
 /// How long an agent may take for what it does by itself.
-const AGENT_PATIENCE: Duration = Duration::from_secs(60);
+pub(super) const AGENT_PATIENCE: Duration = Duration::from_secs(60);
 
 /// What an operation needs.
 pub(super) struct Operation {
@@ -192,7 +196,7 @@ impl Operation {
         let SandboxRecord { id, limits, network, ephemeral, .. } = self.record;
         let spec = LaunchSpec {
             sandbox: id,
-            image: ImageName::Host,
+            image: image_name(&self.record.image).map_err(|error| (None, error))?,
             limits,
             network,
             ephemeral,
@@ -202,6 +206,7 @@ impl Operation {
         match self.engine.runtime.launch(spec).await {
             Ok(()) => {
                 (self.up, self.paused) = (true, false);
+                self.image_begin().await.map_err(|error| (None, error))?;
                 self.entrypoint_begin().await
             }
             Err(error) if self.origin.is_some() && is_over_quota(&error) => {
@@ -212,6 +217,15 @@ impl Operation {
             }
             Err(error) => Err(launch_failed(error)),
         }
+    }
+
+    /// Makes what the image wants to be there, and is not.
+    async fn image_begin(&self) -> Result<()> {
+        if image_name(&self.record.image)? == ImageName::Host {
+            return Ok(());
+        }
+        let base = self.engine.image_base(&self.record.image).await?;
+        base.prepare(&mut self.connect().await?).await
     }
 
     async fn entrypoint_begin(&mut self) -> std::result::Result<(), (Option<EndReason>, Error)> {
@@ -245,19 +259,7 @@ impl Operation {
     /// A user of the sandbox, to whom the work folder is given.
     async fn user(&self, connection: &mut Connection, user: Option<&str>) -> Result<User> {
         let Some(wanted) = user else { return Ok(User::root()) };
-        let path = GuestPath::absolute(User::TABLE).map_err(Error::internal)?;
-        let read = agent::file_read(connection, path, User::TABLE_BYTES_MAX);
-        let table = match tokio::time::timeout(AGENT_PATIENCE, read).await {
-            Ok(Ok(table)) => String::from_utf8_lossy(&table).into_owned(),
-            // A number needs no table.
-            Ok(Err(AgentError::Failed(_))) => String::new(),
-            Ok(Err(error)) => return Err(sandbox_ended(error)),
-            Err(_) => return Err(Error::new(ErrorKind::TimedOut, "The sandbox does not answer")),
-        };
-        let user = User::find(&table, wanted).ok_or_else(|| {
-            let text = format!("The sandbox has no user {wanted:?} to run commands as");
-            Error::new(ErrorKind::Unavailable, text)
-        })?;
+        let user = user_look(connection, Some(wanted)).await?;
         if user != User::root() {
             let owner = format!("{}:{}", user.uid, user.gid);
             let argv = ["chown", "-h", &owner, WORK_FOLDER].map(str::to_owned).to_vec();
@@ -276,9 +278,11 @@ impl Operation {
         user: Option<&str>,
         command: &CommandSpec,
     ) -> Result<ProgramResult> {
-        let user = match user {
-            Some(_) => self.user(&mut self.connect().await?, user).await?,
-            None => User::root(),
+        let base = self.engine.image_base(&self.record.image).await?;
+        let user = match (user, base.user.as_deref()) {
+            (Some(_), _) => self.user(&mut self.connect().await?, user).await?,
+            (None, None) => User::root(),
+            (None, of_image) => user_look(&mut self.connect().await?, of_image).await?,
         };
         self.command_as(&user, exec, command).await
     }
@@ -286,11 +290,12 @@ impl Operation {
     async fn command_as(&self, user: &User, exec: ExecId, command: &CommandSpec) -> Result<ProgramResult> {
         let started = Instant::now();
         let settings = &self.engine.settings;
+        let base = self.engine.image_base(&self.record.image).await?;
         let spec = ExecSpec {
             id: exec,
             argv: command.argv.clone(),
-            env: user.environment(&settings.environment).chain(self.record.env.iter().cloned()).collect(),
-            cwd: GuestPath::absolute(WORK_FOLDER).map_err(Error::internal)?,
+            env: user.environment(&base, &self.record.env),
+            cwd: base.cwd.clone(),
             uid: user.uid,
             gid: user.gid,
             stdin: Stdin::Null,

@@ -20,6 +20,7 @@ pub(crate) fn view_of(record: &SandboxRecord) -> Sandbox {
         started_at: record.started_at,
         ended_at: record.ended_at,
         lease_until: record.lease_until,
+        image: record.image.clone(),
         limits: record.limits,
         network: record.network,
         metadata: record.metadata.clone(),

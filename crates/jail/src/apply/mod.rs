@@ -30,6 +30,8 @@ pub(crate) struct Parts<'a> {
     pub(crate) layer: &'a HostPath,
     /// Trees that all sandboxes share.
     pub(crate) trees: &'a Trees,
+    /// The trees of [`crate::plan::Lower::Layers`], from the highest on.
+    pub(crate) lowers: &'a [HostPath],
     /// The agent's program.
     pub(crate) agent: BorrowedFd<'a>,
     /// The socket that the agent accepts connections on.

@@ -118,6 +118,7 @@ impl Launcher {
             cgroup,
             phase: Phase::Live,
             loan: None,
+            _image: None,
             waiting: Vec::new(),
         })
     }

@@ -101,6 +101,9 @@ impl Launcher {
             | Request::SnapshotRemove(_)
             | Request::SnapshotNote(_)
             | Request::SnapshotList { .. }
+            | Request::ImageFind { .. }
+            | Request::ImageGet(_)
+            | Request::ImagePull { .. }
             | Request::Inventory { .. } => return Some(call),
         };
         let Some(offloaded) = self.offloaded.get_mut(sandbox) else { return Some(call) };

@@ -1,6 +1,10 @@
 //! The trees that all sandboxes share, made once in the launcher's own mount namespace.
 
-use std::{os::fd::AsFd, path::Path};
+use std::{
+    ffi::OsStr,
+    os::{fd::AsFd, unix::ffi::OsStrExt as _},
+    path::Path,
+};
 
 use protocol::HostPath;
 use rustix::{
@@ -17,6 +21,7 @@ use crate::{
     apply::Trees,
     failure::{Step, StepError},
     host::CgroupHost,
+    plan::{LOWERS_MAX, lower_name},
     sys::{self, MountAttributes, mount_attribute},
 };
 
@@ -34,11 +39,11 @@ const DEVICE_LINKS: [(&str, &str); 5] = [
 ];
 
 /// Enters a mount namespace of the launcher's own, from which nothing reaches the host's, and makes the trees.
-pub(super) fn make(data: &DataDir, cgroups: &CgroupHost) -> Result<Trees, StepError> {
+pub(super) fn make(data: &DataDir, images: &DataDir, cgroups: &CgroupHost) -> Result<Trees, StepError> {
     sys::unshare(UnshareFlags::NEWNS).step(|| "make the launcher's mount namespace".to_owned())?;
     mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC)
         .step(|| "make the launcher's mounts private".to_owned())?;
-    mounts_reduce(data, cgroups)?;
+    mounts_reduce(data, images, cgroups)?;
     let trees = Trees {
         scratch: data.root().join("launcher"),
         host_skeleton: data.host_image_rootfs(),
@@ -52,18 +57,22 @@ pub(super) fn make(data: &DataDir, cgroups: &CgroupHost) -> Result<Trees, StepEr
     for name in ["root", "usr"] {
         folder(&trees.lower().join(name))?;
     }
+    for name in (0..LOWERS_MAX).map(|index| [lower_name(index)]) {
+        folder(&trees.lower().join(OsStr::from_bytes(&name)))?;
+    }
     dev_make(&trees.dev())?;
     sys_make(&trees.sys())?;
     Ok(trees)
 }
 
 /// Lets go of every mount that a launch does not need: each clone copies them, each pivot removes the copies.
-fn mounts_reduce(data: &DataDir, cgroups: &CgroupHost) -> Result<(), StepError> {
+fn mounts_reduce(data: &DataDir, images: &DataDir, cgroups: &CgroupHost) -> Result<(), StepError> {
     let mountinfo =
         std::fs::read_to_string("/proc/self/mountinfo").step(|| "read /proc/self/mountinfo".to_owned())?;
     let needed = |mount: &Path| {
         let holds = |path: &Path| path.starts_with(mount);
         holds(data.storage().as_path())
+            || holds(images.storage().as_path())
             || holds(data.toolchains().as_path())
             || holds(data.run().as_path())
             || ["/proc", "/sys/class", "/usr"].iter().any(|path| holds(Path::new(path)))

@@ -129,7 +129,9 @@ pub fn host_image_build(data: &DataDir, options: &HostImageOptions) -> Result<Ho
 fn cover_plan(plan: &Plan) -> Plan {
     let covers = |path: &GuestPath| COVERED.contains(&path.as_str());
     let mut cover = Plan::default();
-    plan.entries().filter(|(path, _)| covers(path)).for_each(|(path, node)| cover.add(path.clone(), node.clone()));
+    plan.entries()
+        .filter(|(path, _)| covers(path))
+        .for_each(|(path, node)| cover.add(path.clone(), node.clone()));
     cover
 }
 

@@ -14,6 +14,7 @@
 //! Layers are unpacked by a process without power over the host (`unpack`), which the caller provides. It must not
 //! know sandboxes, mounts or who asked.
 
+mod ask;
 mod challenge;
 mod digest;
 mod fetch;
@@ -30,6 +31,7 @@ mod unpack;
 use std::{io, path::PathBuf, process::Command};
 
 pub use self::{
+    ask::ask_serve,
     digest::Digest,
     hold::{HeldImage, IMAGE_ATTRIBUTE, image_find, image_get, image_hold, image_uses},
     import::image_import,
@@ -41,9 +43,15 @@ pub use self::{
     unpack::{unpack_refuse, unpack_serve},
 };
 
-/// Makes the command of a process that confines itself to the folder it is started in, and then unpacks there what
-/// comes as its standard input, at most as many bytes as it is told: [`unpack_serve`].
-pub type Unpacker<'a> = dyn Fn(u64) -> Command + 'a;
+/// The programs that read what strangers wrote: this one again, as processes that first give up their power.
+#[derive(Clone, Copy, Debug)]
+pub struct ImagePrograms {
+    /// A process that confines itself to the folder it is started in, and then unpacks there what comes as its standard
+    /// input, at most as many bytes as it is told: [`unpack_serve`].
+    pub unpack: fn(u64) -> Command,
+    /// A process of no power that asks a registry: [`ask_serve`].
+    pub ask: fn() -> Command,
+}
 
 /// What an image may unpack to unless the operator says otherwise, each layer for itself.
 pub const LAYER_BYTES_MAX: u64 = 32 << 30;

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use engine::{Lease, LimitsSpec, OnAccess, SandboxSpec, Settings};
+use engine::{Lease, LimitsSpec, OnAccess, RegistryLogin, SandboxSpec, Settings};
 use protocol::{SnapshotId, launcher::NetworkMode};
 use serde::{Deserialize, Serialize};
 
@@ -10,7 +10,7 @@ use super::{
     super::{
         DIALECT,
         error::LifecycleError,
-        types::{CreateSandboxRequest, ImageBody, ImageSpec, PlatformSpec},
+        types::{CreateSandboxRequest, ImageAuth, ImageBody, ImageSpec, PlatformSpec},
     },
     labels,
     quantity::{thousandths, whole},
@@ -70,6 +70,7 @@ pub(in super::super) fn creation(
     }
     let entrypoint = entrypoint(request.entrypoint, origin.is_some())?;
     let network = if settings.network_available { NetworkMode::Nat } else { NetworkMode::None };
+    let image = image(request.image.as_ref())?;
     let details = Details {
         image: request.image.map(|image| ImageBody { uri: image.uri }),
         snapshot: request.snapshot_id,
@@ -77,6 +78,7 @@ pub(in super::super) fn creation(
         extensions: extensions.clone(),
     };
     let spec = SandboxSpec {
+        image,
         network: Some(network),
         limits,
         env: env(request.env.unwrap_or_default())?,
@@ -104,8 +106,23 @@ fn source(image: Option<&ImageSpec>, snapshot: Option<&str>) -> Result<Option<Sn
         (Some(image), None) if image.uri.trim().is_empty() => {
             Err(LifecycleError::invalid("image.uri", "is empty; `host` is the image that is always there"))
         }
-        (Some(_), None) => Err(LifecycleError::invalid("image.uri", "this server knows the image `host` only")),
+        (Some(_), None) => Ok(None),
     }
+}
+
+/// The image, with what its registry is shown.
+fn image(given: Option<&ImageSpec>) -> Result<engine::ImageSpec, LifecycleError> {
+    let Some(ImageSpec { uri, auth }) = given.filter(|image| image.uri != HOST_IMAGE) else {
+        return Ok(engine::ImageSpec::Host);
+    };
+    let login = match auth {
+        None => None,
+        Some(ImageAuth { username: Some(username), password: Some(password) }) => {
+            Some(RegistryLogin { username: username.clone(), password: password.clone() })
+        }
+        Some(_) => return Err(LifecycleError::invalid("image.auth", "needs both `username` and `password`")),
+    };
+    Ok(engine::ImageSpec::Reference { reference: uri.clone(), login })
 }
 
 /// Only this machine's platform is there.

@@ -11,6 +11,11 @@ use std::{
 /// After this long without an answer the benchmark fails instead of hanging.
 const PATIENCE: Duration = Duration::from_secs(60);
 
+/// The head of a request with a key whose body is sent apart.
+pub(crate) fn head_with_key(method: &str, path: &str, key: &str, more: &str) -> Vec<u8> {
+    format!("{method} {path} HTTP/1.1\r\nHost: localhost\r\nX-Api-Key: {key}\r\n{more}\r\n").into_bytes()
+}
+
 /// A connection that is kept alive.
 pub(crate) struct Connection {
     stream: TcpStream,
@@ -52,6 +57,37 @@ impl Connection {
         Ok(Self { stream, received: Vec::with_capacity(4096) })
     }
 
+    /// Sends a part of a request.
+    pub(crate) fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.stream.write_all(bytes)
+    }
+
+    /// Reads an answer to its end and forgets its body: it is too large to be kept.
+    pub(crate) fn skip_answer(&mut self) -> io::Result<()> {
+        let mut chunk = vec![0; 256 << 10];
+        self.received.clear();
+        let (start, length) = loop {
+            let count = self.stream.read(&mut chunk)?;
+            if count == 0 {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+            self.received.extend_from_slice(&chunk[..count]);
+            if let Some(found) = length_parse(&self.received)? {
+                break found;
+            }
+        };
+        let mut left = (start + length).saturating_sub(self.received.len());
+        while left > 0 {
+            let most = left.min(chunk.len());
+            let count = self.stream.read(&mut chunk[..most])?;
+            if count == 0 {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+            left -= count;
+        }
+        Ok(())
+    }
+
     /// Sends a request and waits for the whole answer.
     pub(crate) fn ask(&mut self, request: &[u8]) -> io::Result<Answer> {
         self.stream.write_all(request)?;
@@ -70,6 +106,16 @@ impl Connection {
     }
 }
 
+/// Where the body of the answer in `bytes` starts, and its length, once the head is there.
+fn length_parse(bytes: &[u8]) -> io::Result<Option<(usize, usize)>> {
+    let Some(end) = bytes.windows(4).position(|window| window == b"\r\n\r\n") else { return Ok(None) };
+    let head = String::from_utf8_lossy(&bytes[..end]).to_ascii_lowercase();
+    let length = head.lines().find_map(|line| line.strip_prefix("content-length:")?.trim().parse().ok());
+    let length = length.filter(|_| head.starts_with("http/1.1 200"));
+    let wrong = || io::Error::new(io::ErrorKind::InvalidData, head.clone());
+    length.map(|length| Some((end + 4, length))).ok_or_else(wrong)
+}
+
 /// The answer in `bytes`, once all of it is there.
 fn answer_parse(bytes: &[u8]) -> io::Result<Option<Answer>> {
     let malformed = || io::Error::new(io::ErrorKind::InvalidData, "not an HTTP answer with a Content-Length");
@@ -77,6 +123,13 @@ fn answer_parse(bytes: &[u8]) -> io::Result<Option<Answer>> {
     let head = str::from_utf8(&bytes[..end]).map_err(|_| malformed())?;
     let mut lines = head.split("\r\n");
     let status = lines.next().and_then(|line| line.split(' ').nth(1)?.parse().ok()).ok_or_else(malformed)?;
+    let is_chunked = lines.clone().any(|line| line.eq_ignore_ascii_case("transfer-encoding: chunked"));
+    if is_chunked {
+        let body = &bytes[end + 4..];
+        // The last chunk; nothing that is measured writes these bytes itself.
+        let whole = body.ends_with(b"\r\n0\r\n\r\n");
+        return Ok(whole.then(|| Answer { status, body: String::from_utf8_lossy(body).into_owned() }));
+    }
     let length: usize = lines
         .filter_map(|line| line.split_once(':'))
         .find(|(name, _)| name.eq_ignore_ascii_case("content-length"))
@@ -101,6 +154,14 @@ mod tests {
         assert!(answer_parse(&bytes[..bytes.len() - 1]).unwrap().is_none());
         let answer = answer_parse(bytes).unwrap().unwrap();
         assert_eq!((answer.status, answer.body.as_str()), (200, "{}"));
+    }
+
+    #[test]
+    fn an_answer_in_chunks_ends_with_the_last() {
+        let head = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
+        let answer = |body: &str| answer_parse(format!("{head}{body}").as_bytes()).unwrap();
+        assert!(answer("2\r\nhi\r\n").is_none());
+        assert_eq!(answer("2\r\nhi\r\n0\r\n\r\n").unwrap().status, 200);
     }
 
     #[test]

@@ -9,6 +9,7 @@ mod http;
 mod launches;
 mod live_sandbox;
 mod machine;
+mod opensandbox;
 mod report;
 mod rounds;
 mod runc;
@@ -45,6 +46,9 @@ struct Cli {
     /// Launches of each kind that are broken down by step.
     #[arg(long, value_name = "NUMBER", default_value_t = 100)]
     launches: usize,
+    /// A Python with OpenSandbox's client, jupyter_client and ipykernel: what needs them is measured too.
+    #[arg(long, value_name = "FILE")]
+    python: Option<PathBuf>,
     /// Also write everything to this file, as JSON.
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
@@ -83,6 +87,10 @@ fn bench(options: &Cli) -> Outcome<()> {
         let effort = snapshots::Effort { snapshots: options.rounds * 5, forks: options.rounds.div_ceil(2) };
         snapshots::measure(&mut server, &few, effort)?
     };
+    let entered = {
+        let server = Server::start(&options.binary, &options.toolchains, "warn")?;
+        opensandbox::measure(&server, options.rounds.max(1) * 10, options.python.as_deref())?
+    };
     let inside = {
         // A server of its own: writing the log takes time too.
         let server =
@@ -90,7 +98,7 @@ fn bench(options: &Cli) -> Outcome<()> {
         rounds::break_down(&server, options.launches.max(1))?
     };
     machine.finish();
-    let report = Report::new(machine, &times, &snapshots, inside);
+    let report = Report::new(machine, &times, &snapshots, &entered, inside);
     print!("{}", report.table());
     if let Some(file) = &options.json {
         let json = serde_json::to_string_pretty(&report).during("write the report")?;

@@ -7,6 +7,7 @@ use serde::Serialize;
 use crate::{
     launches::Breakdown,
     machine::Machine,
+    opensandbox,
     rounds::{AT_ONCE, Inside, Times},
     samples::Samples,
     snapshots::{self, FORKS},
@@ -45,7 +46,13 @@ struct Aim {
 }
 
 impl Report {
-    pub(crate) fn new(machine: Machine, times: &Times, kept: &snapshots::Times, inside: Inside) -> Self {
+    pub(crate) fn new(
+        machine: Machine,
+        times: &Times,
+        kept: &snapshots::Times,
+        entered: &opensandbox::Times,
+        inside: Inside,
+    ) -> Self {
         let yardstick = times.bubblewrap.percentile_us(500).unwrap_or_default();
         let line = |name: &str, samples: &Samples, compare: bool| {
             let p50_us = samples.percentile_us(500).unwrap_or_default();
@@ -74,7 +81,21 @@ impl Report {
             line("(i) restore to the end of the first command", &kept.restore, false),
             line(&format!("(j) one sandbox into {FORKS}, all answering"), &kept.fork, false),
             line("(k) start with 500 sandboxes that run", &kept.adoption, false),
+            line("(l) create until /ping answers", &entered.create, false),
+            line("(m) pause", &entered.pause, false),
+            line("(n) resume", &entered.resume, false),
+            line("(o) /command of `true`", &entered.command, false),
+            line("(p) /code 1+1, hot", &entered.code_hot, false),
+            line("ipykernel 1+1, hot", &entered.ipykernel_hot, false),
+            line("(q) first result in a new Python context", &entered.code_fresh, false),
+            line("ipykernel, first result of a new kernel", &entered.ipykernel_fresh, false),
+            line("ping through the Python client", &entered.client_ping, false),
+            line("(r) echo through the Python client", &entered.client_echo, false),
+            line("cp of 1 GiB", &entered.copy, false),
+            line("(s) upload of 1 GiB", &entered.upload, false),
+            line("(t) download of 1 GiB", &entered.download, false),
         ];
+        let lines: Vec<Line> = lines.into_iter().filter(|line| line.samples > 0).collect();
         let aims = aims(&lines);
         Self {
             machine,
@@ -126,7 +147,7 @@ impl Report {
 }
 
 /// What is to be reached: a line's p50, or p99, below so many times that of another, or below a time.
-const AIMS: [(&str, Measure, &str, Bound); 11] = [
+const AIMS: [(&str, Measure, &str, Bound); 20] = [
     ("(a) p50 at or below bwrap's", Measure::P50, "(a)", Bound::Times(1.0, "bwrap", Measure::P50)),
     ("(a) p99 below 3 times its p50", Measure::P99, "(a)", Bound::Times(3.0, "(a)", Measure::P50)),
     ("(c) p50 below 1.5 ms", Measure::P50, "(c)", Bound::Below(1500.0)),
@@ -153,6 +174,15 @@ const AIMS: [(&str, Measure, &str, Bound); 11] = [
     ("(i) below 15 ms", Measure::P50, "(i)", Bound::Below(1.5e4)),
     ("(j) below 0.6 s", Measure::P50, "(j)", Bound::Below(6e5)),
     ("(k) below 1 s", Measure::P50, "(k)", Bound::Below(1e6)),
+    ("(l) below 8 ms", Measure::P50, "(l)", Bound::Below(8e3)),
+    ("(m) below 5 ms", Measure::P50, "(m)", Bound::Below(5e3)),
+    ("(n) below 5 ms", Measure::P50, "(n)", Bound::Below(5e3)),
+    ("(o) below 2 ms", Measure::P50, "(o)", Bound::Below(2e3)),
+    ("(p) below 1.5 ms", Measure::P50, "(p)", Bound::Below(1.5e3)),
+    ("(q) below 30 ms", Measure::P50, "(q)", Bound::Below(3e4)),
+    ("(r) below 5 ms more than a ping", Measure::P50, "(r)", Bound::More(5e3, "ping through")),
+    ("(s) at most twice as long as cp", Measure::P50, "(s)", Bound::Times(2.0, "cp of", Measure::P50)),
+    ("(t) at most twice as long as cp", Measure::P50, "(t)", Bound::Times(2.0, "cp of", Measure::P50)),
 ];
 
 #[derive(Clone, Copy)]
@@ -167,6 +197,8 @@ enum Bound {
     Times(f64, &'static str, Measure),
     /// So many microseconds.
     Below(f64),
+    /// So many microseconds more than the median of the line that begins so.
+    More(f64, &'static str),
 }
 
 fn aims(lines: &[Line]) -> Vec<Aim> {
@@ -181,6 +213,10 @@ fn aims(lines: &[Line]) -> Vec<Aim> {
         let is = value(start, measure)?;
         let (reached, value) = match bound {
             Bound::Below(most) => (is < most, format!("{:.2} ms", is / 1e3)),
+            Bound::More(most, than) => {
+                let more = is - value(than, Measure::P50)?;
+                (more < most, format!("{:.2} ms more", more / 1e3))
+            }
             Bound::Times(most, of, measure) => {
                 let times = is / value(of, measure)?;
                 (times <= most, format!("{times:.2} times"))

@@ -17,16 +17,20 @@ use std::{
 };
 
 use rustix::{
-    fs::{Mode, OFlags, open},
+    fs::{Mode, OFlags, fchown, fcntl_setfl, open},
     io::Errno,
-    process::{Gid, Resource, Rlimit, Uid, chdir, setrlimit, setsid, umask},
+    process::{Gid, Resource, Rlimit, Uid, chdir, ioctl_tiocsctty, setrlimit, setsid, umask},
+    pty::{OpenptFlags, ioctl_tiocgptpeer, openpt, ptsname, unlockpt},
     stdio::{dup2_stderr, dup2_stdin, dup2_stdout},
+    termios::{InputModes, OptionalActions, Winsize, tcgetattr, tcsetattr, tcsetwinsize},
     thread::{set_thread_groups, set_thread_res_gid, set_thread_res_uid},
 };
 
 /// Numbers of errors and signals that the rest of the agent compares with.
 pub(crate) mod number {
-    pub(crate) use libc::{EBADF, ENOSYS, EPERM, ESRCH, SIGCHLD, SIGKILL, SIGSTOP, SIGTERM};
+    pub(crate) use libc::{
+        EBADF, ENOSYS, EPERM, ESRCH, SIGCHLD, SIGHUP, SIGINT, SIGKILL, SIGQUIT, SIGSTOP, SIGTERM,
+    };
 }
 use tokio::io::unix::AsyncFd;
 
@@ -141,6 +145,59 @@ pub(crate) fn pid_signal(pid: i32, signal: c_int) -> io::Result<()> {
     zero_or_errno(unsafe { libc::kill(pid, signal) })
 }
 
+/// Makes a terminal and returns the end of whoever sits before it, which does not block, and the program's end:
+/// pty(7). It belongs to `owner`, who may open it again by its name.
+///
+/// # Errors
+/// When there are too many of them, or the file system has none.
+pub(crate) fn terminal_open(rows: u16, cols: u16, owner: Option<Uid>) -> io::Result<(OwnedFd, OwnedFd)> {
+    let flags = OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC;
+    let front = match openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC) {
+        // A container's `/dev` may lack the link.
+        Err(Errno::NOENT) => open("/dev/pts/ptmx", flags, Mode::empty())?,
+        opened => opened?,
+    };
+    unlockpt(&front)?;
+    let back = match ioctl_tiocgptpeer(&front, OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC)
+    {
+        // A kernel without the call.
+        Err(Errno::NOTTY | Errno::INVAL | Errno::NOSYS) => {
+            open(ptsname(&front, Vec::new())?, flags, Mode::empty())?
+        }
+        opened => opened?,
+    };
+    if let Some(owner) = owner {
+        // A program that doesn't open it again works as before.
+        let _ = fchown(&back, Some(owner), None);
+    }
+    let mut modes = tcgetattr(&back)?;
+    // Erasing takes a whole character then.
+    modes.input_modes |= InputModes::IUTF8;
+    tcsetattr(&back, OptionalActions::Now, &modes)?;
+    terminal_resize(&front, rows, cols)?;
+    fcntl_setfl(&front, OFlags::NONBLOCK)?;
+    Ok((front, back))
+}
+
+/// Gives a terminal another size; its foreground processes are told.
+///
+/// # Errors
+/// Those of ioctl_tty(2), TIOCSWINSZ.
+pub(crate) fn terminal_resize(front: &OwnedFd, rows: u16, cols: u16) -> io::Result<()> {
+    Ok(tcsetwinsize(front, Winsize { ws_row: rows, ws_col: cols, ws_xpixel: 0, ws_ypixel: 0 })?)
+}
+
+/// Signals the processes in a terminal's foreground, as its keys would: SIGINT, SIGQUIT and SIGTSTP only.
+///
+/// # Errors
+/// Those of the ioctl.
+pub(crate) fn terminal_signal(front: &OwnedFd, signal: c_int) -> io::Result<()> {
+    /// `_IOW('T', 0x36, int)` in the kernel's `asm-generic/ioctls.h`.
+    const TIOCSIG: libc::Ioctl = 0x4004_5436;
+    // SAFETY: the call takes a number, and the descriptor is open.
+    zero_or_errno(unsafe { libc::ioctl(front.as_raw_fd(), TIOCSIG, signal) })
+}
+
 /// A child that has ended and was reaped.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct EndedChild {
@@ -186,6 +243,8 @@ pub(crate) struct ChildPlan<'a> {
     pub(crate) cwd: &'a CStr,
     /// Its standard input, output and error; none of them numbered below 3.
     pub(crate) stdio: [BorrowedFd<'a>; 3],
+    /// Whether they are a terminal, which is to control its session.
+    pub(crate) has_terminal: bool,
     /// User and group to become, where they are not the agent's own.
     pub(crate) ids: Option<(Uid, Gid)>,
     /// The value of `RLIMIT_LOCKS` that tells its descendants from others.
@@ -297,6 +356,9 @@ fn child_run(child: &Child<'_>) -> Result<Infallible, SpawnFailure> {
     dup2_stdin(stdin).map_err(at(SpawnStep::Session))?;
     dup2_stdout(stdout).map_err(at(SpawnStep::Session))?;
     dup2_stderr(stderr).map_err(at(SpawnStep::Session))?;
+    if plan.has_terminal {
+        ioctl_tiocsctty(stdin).map_err(at(SpawnStep::Session))?;
+    }
     child_oom_first();
     // A lower hard limit that an agent inside another sandbox inherited makes this fail; then the mark in
     // the environment must do.

@@ -46,6 +46,21 @@ where
     }
 }
 
+/// The same where the body is an array of strings.
+pub(crate) struct JsonWords(pub(crate) Vec<String>);
+
+impl<S> FromRequest<S> for JsonWords
+where
+    S: Send + Sync,
+    Arc<ApiSettings>: FromRef<S>,
+{
+    type Rejection = Rejection;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Rejection> {
+        json_read(request, state).await.map(Self)
+    }
+}
+
 async fn json_read<T, S>(request: Request, state: &S) -> Result<T, Rejection>
 where
     T: DeserializeOwned,

@@ -48,7 +48,8 @@ pub fn router(engine: Engine, settings: ApiSettings) -> Router {
     let gate = Arc::new(Gate::new(engine.clone(), settings.insecure_no_auth));
     let router = router.with_state(ApiState { engine, settings: Arc::clone(&settings), document });
     let router = dialects::vms::door(unknown_answer(router));
-    let router = dialects::opensandbox::door(router.layer(middleware::from_fn_with_state(gate, auth::identify)));
+    let router =
+        dialects::opensandbox::door(router.layer(middleware::from_fn_with_state(gate, auth::identify)));
     edge(router, settings)
 }
 

@@ -46,8 +46,10 @@ impl ServedDocument {
 }
 
 /// The document as JSON. It holds strings, numbers and lists only, for which encoding does not fail.
+///
+/// The specification has no word for the rest of a path: it is written as one part.
 pub(crate) fn json(document: &utoipa::openapi::OpenApi) -> String {
-    document.to_pretty_json().unwrap_or_default() + "\n"
+    document.to_pretty_json().unwrap_or_default().replace("{*path}", "{path}") + "\n"
 }
 
 /// This document.

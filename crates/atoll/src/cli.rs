@@ -4,7 +4,7 @@ use std::{io::Write, path::PathBuf, process::ExitCode, time::Duration};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use engine::program::Language;
-use protocol::{SandboxId, limits::MEMORY_BYTES_MIN};
+use protocol::{SandboxId, limits::MEMORY_BYTES_MIN, policy::Target};
 use storage::images::{Reference, ReferenceError};
 
 use crate::{config::ServeOptions, failure::Outcome, terminal};
@@ -90,6 +90,13 @@ pub(crate) struct RunOptions {
     /// The network: none (loopback only) or nat (outwards; private networks are out of reach)
     #[arg(long, value_enum, default_value = "none")]
     pub(crate) net: NetOption,
+    /// With `--net nat`, let it reach this name, names below one (*.example.com), address or network, and nothing
+    /// else; may be given several times
+    #[arg(long = "allow-net", value_name = "NAME|NETWORK")]
+    pub(crate) allow_net: Vec<Target>,
+    /// With `--net nat`, keep it from this; comes before what is allowed; may be given several times
+    #[arg(long = "deny-net", value_name = "NAME|NETWORK")]
+    pub(crate) deny_net: Vec<Target>,
     /// End it after this time, with status 124: 500ms, 30s, 5m, 1h; at most 24h
     #[arg(long, value_name = "TIME", default_value = "1h", value_parser = run_timeout)]
     pub(crate) timeout: Duration,

@@ -120,6 +120,7 @@ pub(crate) fn prepare(options: HostOptions) -> Outcome<Host> {
         server_gid: server_uid,
         subvolumes: pool.is_btrfs(),
         network: Some(NetworkConfig { nameservers, allowed: options.network_allow }),
+        resolver: None,
         agent: AGENT,
         at_server_end: options.at_server_end,
         prepare_ahead: options.prepare_ahead,

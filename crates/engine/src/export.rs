@@ -166,6 +166,7 @@ fn record(caller: &Caller, original: SandboxRecord) -> SandboxRecord {
         lease_until: None,
         end: None,
         network: NetworkMode::None,
+        network_policy: None,
         limits,
         env: Vec::new(),
         metadata: std::collections::BTreeMap::new(),
@@ -228,6 +229,7 @@ impl Export {
             ephemeral: true,
             origin: Some(self.origin),
             total_bytes: self.engine.settings.total_bytes(&record.limits),
+            network_policy: None,
         };
         let Err(error) = self.engine.runtime.launch(spec).await else { return Ok(()) };
         let taken = self.engine.store.snapshot_list(self.of).await.map_err(Error::internal)?;

@@ -19,6 +19,7 @@ pub mod keys;
 mod live_sandboxes;
 mod log;
 mod native;
+mod network_policy;
 pub mod program;
 mod reconcile;
 mod runtime;

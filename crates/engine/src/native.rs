@@ -3,9 +3,11 @@
 //! A launcher that dies is followed by another one. What was asked of the old one is asked again of the new one,
 //! where asking twice does no harm.
 
+mod link;
+mod names;
 mod room;
 
-use std::time::Duration;
+use std::{fmt, sync::Arc};
 
 use async_trait::async_trait;
 use jail::{
@@ -16,27 +18,32 @@ use protocol::{
     SandboxId, SnapshotId,
     image::{ImageDigest, ImageFacts, PullProgress, RegistryLogin},
     launcher::{Found, LaunchSpec, Stats},
+    policy::NetworkPolicy,
 };
 use storage::layout::DataDir;
 use tokio::{
     net::UnixStream,
     sync::{mpsc, watch},
-    time::timeout,
 };
 
+use self::{
+    link::{ATTEMPTS, Link},
+    names::Names,
+};
 use crate::runtime::{Exited, Runtime, RuntimeError, RuntimeEvent};
 
-/// How long a request waits for a launcher in the place of one that died.
-const SUCCESSOR_PATIENCE: Duration = Duration::from_secs(10);
-/// How often a request is asked again.
-const ATTEMPTS: u32 = 3;
-
 /// Sandboxes on this host, through the launcher.
-#[derive(Debug)]
 pub struct NativeRuntime {
-    /// The launcher that lives; none while one is awaited.
-    launcher: watch::Receiver<Option<LauncherClient>>,
+    link: Link,
+    /// None where sandboxes have no network.
+    names: Option<Arc<Names>>,
     data: DataDir,
+}
+
+impl fmt::Debug for NativeRuntime {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.debug_struct("NativeRuntime").field("data", &self.data).finish_non_exhaustive()
+    }
 }
 
 impl NativeRuntime {
@@ -54,7 +61,9 @@ impl NativeRuntime {
         let (launcher, seen) = watch::channel(Some(client));
         let (events, receiver) = mpsc::unbounded_channel();
         tokio::spawn(launchers_follow(launchers, launcher, exits, events));
-        Ok((Self { launcher: seen, data }, receiver))
+        let link = Link(seen);
+        let names = process.resolver.map(|resolver| Names::start(link.clone(), resolver)).transpose()?;
+        Ok((Self { link, names, data }, receiver))
     }
 
     /// Asks the launcher, and its successors if it dies over it.
@@ -62,32 +71,15 @@ impl NativeRuntime {
     where
         F: Future<Output = Result<T, CallError>>,
     {
-        let mut attempts = 0;
-        loop {
-            attempts += 1;
-            let launcher = self.launcher().await?;
-            match ask(launcher).await {
-                Err(CallError::Gone(_)) if attempts < ATTEMPTS => {}
-                answer => return Ok(answer?),
-            }
-        }
+        self.link.ask(ask).await
     }
 
-    async fn launcher(&self) -> Result<LauncherClient, RuntimeError> {
-        let mut launcher = self.launcher.clone();
-        let alive = timeout(
-            SUCCESSOR_PATIENCE,
-            launcher.wait_for(|launcher| launcher.as_ref().is_some_and(LauncherClient::is_connected)),
-        );
-        match alive.await {
-            Ok(Ok(launcher)) => launcher.clone().ok_or_else(no_launcher),
-            _ => Err(no_launcher()),
+    /// Forgets what was known of a sandbox that is about to end.
+    fn names_forget(&self, sandbox: SandboxId) {
+        if let Some(names) = &self.names {
+            names.forget(sandbox);
         }
     }
-}
-
-fn no_launcher() -> RuntimeError {
-    RuntimeError::Broken("there is no launcher; see the log, and restart the server".into())
 }
 
 /// Passes on what launchers tell, one after the other.
@@ -129,7 +121,7 @@ impl Runtime for NativeRuntime {
         let mut attempts = 0;
         let launched = loop {
             attempts += 1;
-            match self.launcher().await?.launch(spec.clone()).await {
+            match self.link.launcher().await?.launch(spec.clone()).await {
                 // It may run: then it was not told, and is begun anew. What nothing is kept of begins with nothing.
                 Err(CallError::Gone(_)) if attempts < ATTEMPTS => {
                     let ended =
@@ -140,14 +132,35 @@ impl Runtime for NativeRuntime {
             }
         };
         tracing::debug!(pid = launched.pid, timings = ?launched.timings, "launched");
-        Ok(())
+        let Some(policy) = spec.network_policy else { return Ok(()) };
+        // It is in force already; what is missing is who answers for names.
+        let set = self.network_policy_set(spec.sandbox, policy).await;
+        if set.is_err() {
+            self.kill(spec.sandbox).await?;
+        }
+        set
+    }
+
+    async fn network_policy_set(
+        &self,
+        sandbox: SandboxId,
+        policy: NetworkPolicy,
+    ) -> Result<(), RuntimeError> {
+        match &self.names {
+            Some(names) => names.policy_set(sandbox, policy).await,
+            None => Err(RuntimeError::Broken(
+                "this host has no networks for sandboxes; see `atoll doctor`".into(),
+            )),
+        }
     }
 
     async fn kill(&self, sandbox: SandboxId) -> Result<Stats, RuntimeError> {
+        self.names_forget(sandbox);
         self.ask(|launcher| async move { launcher.kill(sandbox).await }).await
     }
 
     async fn remove(&self, sandbox: SandboxId) -> Result<Stats, RuntimeError> {
+        self.names_forget(sandbox);
         self.ask(|launcher| async move { launcher.remove(sandbox).await }).await
     }
 
@@ -182,7 +195,7 @@ impl Runtime for NativeRuntime {
         let mut attempts = 0;
         loop {
             attempts += 1;
-            let launcher = self.launcher().await?;
+            let launcher = self.link.launcher().await?;
             match launcher.snapshot_create(sandbox, snapshot, note.clone(), total_bytes).await {
                 // It may have been made: what is there is of no known moment.
                 Err(CallError::Gone(_)) if attempts < ATTEMPTS => self.snapshot_remove(snapshot).await?,

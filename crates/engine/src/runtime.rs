@@ -5,6 +5,7 @@ use protocol::{
     SandboxId, SnapshotId,
     image::{ImageDigest, ImageFacts, ImageFailure, PullProgress, RegistryLogin},
     launcher::{Found, LaunchSpec, Stats},
+    policy::NetworkPolicy,
 };
 use tokio::{net::UnixStream, sync::watch};
 
@@ -77,6 +78,11 @@ pub trait Runtime: Send + Sync + 'static {
 
     /// The reverse of pause.
     async fn resume(&self, sandbox: SandboxId) -> Result<(), RuntimeError>;
+
+    /// Puts a network policy in force for a sandbox that runs, in the place of the one it has. A step fails with `ESRCH`
+    /// when it does not run: then it is launched with it. May be done again.
+    async fn network_policy_set(&self, sandbox: SandboxId, policy: NetworkPolicy)
+    -> Result<(), RuntimeError>;
 
     /// What a sandbox uses now.
     async fn stats(&self, sandbox: SandboxId) -> Result<Stats, RuntimeError>;

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use jiff::Timestamp;
-use protocol::{SandboxId, SnapshotId, launcher::NetworkMode, limits::Limits};
+use protocol::{SandboxId, SnapshotId, launcher::NetworkMode, limits::Limits, policy::NetworkPolicy};
 pub use store::{EndReason, OnAccess, SandboxState};
 
 use crate::{
@@ -37,6 +37,8 @@ pub struct SandboxSpec {
     pub image: ImageSpec,
     /// Its network; `None` takes what its program needs.
     pub network: Option<NetworkMode>,
+    /// Whom it may reach; `None` for whoever is not closed to all. It takes a network.
+    pub network_policy: Option<NetworkPolicy>,
     /// Its limits; `None` takes the configured default.
     pub limits: LimitsSpec,
     /// Environment of every process in it, on top of the image's.
@@ -65,6 +67,7 @@ impl SandboxSpec {
             dialect,
             image: ImageSpec::Host,
             network: None,
+            network_policy: None,
             limits: LimitsSpec::default(),
             env: Vec::new(),
             metadata: BTreeMap::new(),
@@ -148,6 +151,8 @@ pub struct Sandbox {
     pub limits: Limits,
     /// Its network.
     pub network: NetworkMode,
+    /// Whom it may reach, if that was said.
+    pub network_policy: Option<NetworkPolicy>,
     /// The words the client gave.
     pub metadata: BTreeMap<String, String>,
     /// What runs in it as long as it is up.
@@ -156,8 +161,8 @@ pub struct Sandbox {
     pub on_access: OnAccess,
     /// The dialect's own words.
     pub details: Option<serde_json::Value>,
-    /// The environment of its programs, on top of the image's.
-    pub(crate) env: Vec<(String, String)>,
+    /// The environment of its programs, on top of the image's. It may hold secrets.
+    pub env: Vec<(String, String)>,
     /// Its program in short.
     pub program: Option<ProgramSummary>,
     /// The result of the program's last run.

@@ -4,6 +4,7 @@ use std::{
     collections::HashMap,
     io::{self, IoSlice, IoSliceMut},
     mem::MaybeUninit,
+    net::Ipv4Addr,
     os::fd::OwnedFd,
     sync::{
         Arc, Mutex, PoisonError,
@@ -16,9 +17,10 @@ use protocol::{
     agent::ExitStatus,
     image::{ImageDigest, ImageFacts, ImageFailure, PullProgress, RegistryLogin},
     launcher::{
-        Call, DATAGRAM_BYTES_MAX, Failure, Found, INVENTORY_PAGE, LaunchSpec, LaunchTimings, Reply, Request,
-        Stats,
+        Call, DATAGRAM_BYTES_MAX, Failure, Found, INVENTORY_PAGE, KnownAddress, LaunchSpec, LaunchTimings,
+        Reply, Request, Stats,
     },
+    policy::NetworkPolicy,
 };
 use rustix::net::{
     RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendFlags, recvmsg, sendmsg,
@@ -325,6 +327,34 @@ impl LauncherClient {
         }
     }
 
+    /// Puts a network policy in force for a sandbox that runs, all of it at once. Returns the sandbox's address.
+    ///
+    /// # Errors
+    /// The step that failed.
+    pub async fn network_policy_set(
+        &self,
+        sandbox: SandboxId,
+        policy: NetworkPolicy,
+        known: Vec<KnownAddress>,
+    ) -> Result<Ipv4Addr, CallError> {
+        match self.call(Request::NetworkPolicySet { sandbox, policy, known }).await? {
+            (Reply::NetworkPolicy { address, .. }, _) => Ok(address),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    /// Tells of addresses that names have, as far as the policy of a sandbox that runs is about them.
+    ///
+    /// # Errors
+    /// The step that failed.
+    pub async fn network_addresses(
+        &self,
+        sandbox: SandboxId,
+        known: Vec<KnownAddress>,
+    ) -> Result<(), CallError> {
+        self.call_done(Request::NetworkAddresses { sandbox, known }).await
+    }
+
     async fn call_done(&self, request: Request) -> Result<(), CallError> {
         match self.call(request).await? {
             (Reply::Done { .. }, _) => Ok(()),
@@ -398,6 +428,7 @@ async fn read(shared: Arc<Shared>, exits: mpsc::UnboundedSender<Exited>) {
             | Reply::Inventory { number, .. }
             | Reply::Snapshots { number, .. }
             | Reply::SnapshotNote { number, .. }
+            | Reply::NetworkPolicy { number, .. }
             | Reply::Failed { number, .. } => *number,
         };
         let waiting = match &mut *shared.waiting.lock().unwrap_or_else(PoisonError::into_inner) {

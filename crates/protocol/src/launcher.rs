@@ -3,6 +3,8 @@
 //! Each message is one datagram of a `SOCK_SEQPACKET` pair, in postcard encoding. Replies carry the number
 //! of their request; [`Reply::Exited`] comes by itself.
 
+use std::net::Ipv4Addr;
+
 use serde::{Deserialize, Serialize};
 
 pub use crate::image::ImageName;
@@ -10,6 +12,7 @@ use crate::{
     SandboxId, SnapshotId,
     image::{ImageDigest, ImageFacts, ImageFailure, PullProgress, RegistryLogin},
     limits::Limits,
+    policy::{Action, NetworkPolicy},
 };
 
 /// The largest datagram, either way.
@@ -97,6 +100,40 @@ pub enum Request {
         /// What to show the registry; at most [`crate::image::LOGIN_BYTES_MAX`] each.
         login: Option<RegistryLogin>,
     },
+    /// Puts a policy in the place of the one that a running sandbox with a network has, if it has one; all of it at
+    /// once. Does nothing if it has that policy already. Answered by [`Reply::NetworkPolicy`].
+    NetworkPolicySet {
+        /// Whose.
+        sandbox: SandboxId,
+        /// Whom it may reach.
+        policy: NetworkPolicy,
+        /// Addresses of names; at most [`ADDRESSES_KNOWN_MAX`].
+        known: Vec<KnownAddress>,
+    },
+    /// Tells of more addresses that names have which the policy of a running sandbox is about. Answered by
+    /// [`Reply::Done`]; `ENOENT` when it has no policy.
+    NetworkAddresses {
+        /// Whose.
+        sandbox: SandboxId,
+        /// Addresses; at most [`ADDRESSES_KNOWN_MAX`].
+        known: Vec<KnownAddress>,
+    },
+}
+
+/// Addresses in one request.
+pub const ADDRESSES_KNOWN_MAX: usize = 1024;
+/// The longest time that an address is known for.
+pub const KNOWN_SECONDS_MAX: u32 = 24 * 3600;
+
+/// An address that a name has for some time, and what a policy says of that name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KnownAddress {
+    /// The address.
+    pub address: Ipv4Addr,
+    /// Whether it is let through.
+    pub action: Action,
+    /// How long, from 1 to [`KNOWN_SECONDS_MAX`].
+    pub seconds: u32,
 }
 
 /// What to launch. Names of things the launcher knows; never a path.
@@ -118,6 +155,8 @@ pub struct LaunchSpec {
     pub origin: Option<SnapshotId>,
     /// What the layer and all its snapshots may hold together.
     pub total_bytes: u64,
+    /// Whom it may reach, in force before anything of it runs. Only with [`NetworkMode::Nat`].
+    pub network_policy: Option<NetworkPolicy>,
 }
 
 /// The network of a sandbox.
@@ -195,6 +234,13 @@ pub enum Reply {
         number: u64,
         /// Why.
         failure: ImageFailure,
+    },
+    /// Answer to [`Request::NetworkPolicySet`]: it is in force.
+    NetworkPolicy {
+        /// The request.
+        number: u64,
+        /// The sandbox's address, by which its questions for names are known.
+        address: Ipv4Addr,
     },
     /// The request failed and left nothing behind.
     Failed {

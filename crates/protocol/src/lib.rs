@@ -11,6 +11,7 @@ pub mod image;
 pub mod launcher;
 pub mod limits;
 mod path;
+pub mod policy;
 
 pub use id::{ExecId, SandboxId, SnapshotId};
 pub use path::{GuestPath, HostPath, InvalidGuestPath};

@@ -239,6 +239,12 @@ impl DataDir {
         self.run_folder(sandbox).join("group")
     }
 
+    /// The file that has the network policy of a running sandbox, if it has one.
+    #[must_use]
+    pub fn policy_file(&self, sandbox: SandboxId) -> HostPath {
+        self.run_folder(sandbox).join("policy")
+    }
+
     /// The lock file. Its presence also says that the folder is Atoll's.
     #[must_use]
     pub fn lock_file(&self) -> HostPath {

@@ -12,6 +12,7 @@ const MIGRATIONS: &[(&str, &str)] = &[
     ("0006_ordinals", include_str!("../migrations/0006_ordinals.sql")),
     ("0007_snapshot_intents", include_str!("../migrations/0007_snapshot_intents.sql")),
     ("0008_services", include_str!("../migrations/0008_services.sql")),
+    ("0009_network_policies", include_str!("../migrations/0009_network_policies.sql")),
 ];
 
 /// The schema version that this program works with.

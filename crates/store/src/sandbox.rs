@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
-use protocol::{SandboxId, launcher::NetworkMode, limits::Limits};
+use protocol::{SandboxId, launcher::NetworkMode, limits::Limits, policy::NetworkPolicy};
 use rusqlite::{Connection, OptionalExtension, Row, ToSql, ffi, params, params_from_iter};
 use serde::{Deserialize, Serialize};
 
@@ -88,6 +88,8 @@ pub struct SandboxRecord {
     pub details: Option<serde_json::Value>,
     /// What its use, or no use, brings about.
     pub on_access: OnAccess,
+    /// Whom it may reach; `None` for whoever is not closed to all.
+    pub network_policy: Option<NetworkPolicy>,
 }
 
 /// What the use of a sandbox, or no use of it, brings about.
@@ -196,19 +198,19 @@ macro_rules! columns {
     () => {
         "(owner, dialect, name, state, created_at, started_at, ended_at, lease_until, end_reason,
           image, network, limits, env, metadata, program, ephemeral, last_result, pending, number, ordinal,
-          entrypoint, details, on_access, id)"
+          entrypoint, details, on_access, network_policy, id)"
     };
 }
 
 macro_rules! values {
     () => {
         "(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21,
-          ?22, ?23, ?24)"
+          ?22, ?23, ?24, ?25)"
     };
 }
 
 const INSERT: &str = concat!("INSERT INTO sandboxes ", columns!(), " VALUES ", values!());
-const UPDATE: &str = concat!("UPDATE sandboxes SET ", columns!(), " = ", values!(), " WHERE id = ?24");
+const UPDATE: &str = concat!("UPDATE sandboxes SET ", columns!(), " = ", values!(), " WHERE id = ?25");
 
 fn insert(connection: &Connection, record: &SandboxRecord, program: Option<&[u8]>) -> Result<(), Fault> {
     match write(connection, INSERT, record) {
@@ -245,6 +247,7 @@ fn write(connection: &Connection, sql: &str, record: &SandboxRecord) -> rusqlite
         record.entrypoint.as_ref().map(Json),
         record.details.as_ref().map(Document),
         Json(record.on_access),
+        record.network_policy.as_ref().map(Json),
         Id(record.id),
     ])
 }
@@ -276,6 +279,7 @@ fn decode(row: &Row<'_>) -> rusqlite::Result<SandboxRecord> {
         entrypoint: row.get::<_, Option<Json<_>>>("entrypoint")?.map(|argv| argv.0),
         details: row.get::<_, Option<Json<_>>>("details")?.map(|details| details.0),
         on_access: row.get::<_, Json<_>>("on_access")?.0,
+        network_policy: row.get::<_, Option<Json<_>>>("network_policy")?.map(|policy| policy.0),
     })
 }
 

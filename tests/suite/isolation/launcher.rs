@@ -50,7 +50,7 @@ fn call(request: u64, body: &[u8]) -> Vec<u8> {
 
 fn launch(sandbox: [u8; 16], [memory, cpu, pids, disk, files]: [u64; 5]) -> Vec<u8> {
     let limits = [memory, cpu, pids, disk, files].map(number).concat();
-    call(LAUNCH, &[id(sandbox), number(0), limits, number(0), vec![1, 0], number(u64::MAX)].concat())
+    call(LAUNCH, &[id(sandbox), number(0), limits, number(0), vec![1, 0], number(u64::MAX), vec![0]].concat())
 }
 
 /// The bytes of a sandbox's id.

@@ -37,7 +37,9 @@ const PACKAGES: &[Package] = &[
     Package { name: "curl", program: "curl", purpose: Purpose::Tests },
     Package { name: "docker-registry", program: "docker-registry", purpose: Purpose::Tests },
     Package { name: "jq", program: "jq", purpose: Purpose::Tests },
+    Package { name: "procps", program: "top", purpose: Purpose::Tests },
     Package { name: "runc", program: "runc", purpose: Purpose::Tests },
+    Package { name: "vim", program: "vim", purpose: Purpose::Tests },
 ];
 
 const PROGRAM_FOLDERS: [&str; 4] = ["/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin"];

@@ -13,6 +13,7 @@ mod registry;
 mod spawn;
 mod state;
 mod tap;
+mod terminal;
 mod tree;
 
 use std::{rc::Rc, time::Duration};
@@ -27,8 +28,11 @@ pub(crate) use registry::Registry;
 pub(crate) use state::{Exec, OutputStream};
 pub(crate) use tap::{Tap, Tapped};
 
-use crate::{agent::Agent, failure::failure};
-use output::OutputPipe;
+use crate::{
+    agent::Agent,
+    failure::{failure, failure_os},
+};
+use output::Source;
 
 /// The highest signal number of Linux (signal(7)).
 const SIGNAL_MAX: i32 = 64;
@@ -41,27 +45,16 @@ const INTERRUPT_GRACE: Duration = Duration::from_secs(3);
 /// # Errors
 /// A [`Failure`] when the specification makes no sense, or the process could not be started.
 pub(crate) fn exec_start(agent: &Rc<Agent>, spec: &ExecSpec) -> Result<Rc<Exec>, Failure> {
-    if spec.terminal.is_some() {
-        return Err(failure(
-            FailureKind::Invalid,
-            format!("start exec {}: there are no terminals yet", spec.id),
-        ));
-    }
     if agent.execs.find(spec.id).is_some() {
         return Err(failure(FailureKind::Invalid, format!("start exec {}: this id is in use", spec.id)));
     }
     let mark = agent.execs.mark_next(spec.id);
     let spawned = spawn::process_start(agent, spec, mark)?;
-    let exec = Rc::new(Exec::new(spec, mark, spawned.pid, spawned.stdin));
+    let ends = spawned.ends;
+    let exec = Rc::new(Exec::new(spec, mark, spawned.pid, ends.input));
     agent.execs.insert(&exec);
     let timeout = spec.timeout_ms.map(Duration::from_millis);
-    tokio::task::spawn_local(exec_run(
-        Rc::clone(agent),
-        Rc::clone(&exec),
-        spawned.stdout,
-        spawned.stderr,
-        timeout,
-    ));
+    tokio::task::spawn_local(exec_run(Rc::clone(agent), Rc::clone(&exec), ends.stdout, ends.stderr, timeout));
     Ok(exec)
 }
 
@@ -98,15 +91,38 @@ pub(crate) async fn exec_signal(agent: &Agent, id: ExecId, signal: i32) -> Resul
 ///
 /// # Errors
 /// A [`Failure`] when no such exec runs, or it has no terminal.
-pub(crate) fn exec_resize(agent: &Agent, id: ExecId, _size: TerminalSize) -> Result<(), Failure> {
+pub(crate) fn exec_resize(agent: &Agent, id: ExecId, size: TerminalSize) -> Result<(), Failure> {
     let exec = exec_find(agent, id)?;
-    let message = format!("resize exec {}: it has no terminal", exec.id);
-    Err(failure(FailureKind::Invalid, message))
+    if exec.end().is_some() {
+        return Err(failure(FailureKind::NotFound, format!("resize exec {id}: it has ended")));
+    }
+    let Some(terminal) = exec.terminal() else {
+        return Err(failure(FailureKind::Invalid, format!("resize exec {id}: it has no terminal")));
+    };
+    terminal.resize(size).map_err(|error| failure_os(format_args!("resize exec {id}"), &error))
 }
 
-/// Asks an exec's whole tree to end, and kills what is left of it after a while. Returns when it was asked.
+/// Signals what runs in the foreground of an exec's terminal, as the terminal's keys would; without a terminal
+/// its whole tree.
+pub(crate) fn exec_signal_foreground(agent: &Agent, exec: &Exec, signal: i32) {
+    match exec.terminal() {
+        Some(terminal) => {
+            // It fails when all of them gave the terminal up, and then there is nobody to signal.
+            let _ = terminal.signal(signal);
+        }
+        None => tree::tree_signal(agent, exec, signal),
+    }
+}
+
+/// Asks an exec's whole tree to end, one with a terminal as if that was hung up, and kills what is left of it after a
+/// while. Returns when it was asked.
 pub(crate) fn exec_interrupt(agent: &Rc<Agent>, exec: &Rc<Exec>) {
-    tree::tree_signal(agent, exec, crate::sys::number::SIGTERM);
+    let signal = match exec.terminal() {
+        // A shell that is talked to takes no notice of SIGTERM.
+        Some(_) => crate::sys::number::SIGHUP,
+        None => crate::sys::number::SIGTERM,
+    };
+    tree::tree_signal(agent, exec, signal);
     let (agent, exec) = (Rc::clone(agent), Rc::clone(exec));
     tokio::task::spawn_local(async move {
         // Its main process may be gone long before those that it started.
@@ -119,13 +135,17 @@ pub(crate) fn exec_interrupt(agent: &Rc<Agent>, exec: &Rc<Exec>) {
 async fn exec_run(
     agent: Rc<Agent>,
     exec: Rc<Exec>,
-    stdout: OutputPipe,
-    stderr: OutputPipe,
+    stdout: Source,
+    stderr: Option<Source>,
     timeout: Option<Duration>,
 ) {
     tokio::join!(
         output::pump(&agent, &exec, OutputStream::Stdout, stdout),
-        output::pump(&agent, &exec, OutputStream::Stderr, stderr),
+        async {
+            if let Some(stderr) = stderr {
+                output::pump(&agent, &exec, OutputStream::Stderr, stderr).await;
+            }
+        },
         time_limit_keep(&agent, &exec, timeout),
     );
     exec.finish();

@@ -1,4 +1,4 @@
-//! Reads the pipes that a process writes its output to, into its backlogs.
+//! Reads what a process writes its output to, pipes or a terminal, into its backlogs.
 //!
 //! It must not know connections: whether somebody follows shows only in whether there is room.
 //!
@@ -8,6 +8,8 @@
 //! * [`SILENCE`] without a byte;
 //! * [`DRAIN_MAX`] after the end, once more than any pipe holds was read since: what comes now was written
 //!   after it.
+//!
+//! A terminal ends with the main process, which leads its session: the kernel takes it from everybody else.
 //!
 //! All that the main process wrote is read in any case. What descendants write later is read and dropped for
 //! as long as they hold the pipe, so that a server left in the background does not die of its first log line.
@@ -27,7 +29,10 @@ use rustix::{
 };
 use tokio::net::unix::pipe;
 
-use super::state::{Exec, OutputStream};
+use super::{
+    state::{Exec, OutputStream},
+    terminal::Terminal,
+};
 use crate::agent::{Agent, SCRATCH_BYTES};
 
 /// How long nothing must come after the main process has ended, for the stream to end.
@@ -39,44 +44,66 @@ const PIPE_BYTES_LARGE: usize = 256 << 10;
 /// The most that a pipe holds, should the program enlarge it: pipe(7), pipe-max-size.
 const PIPE_BYTES_MAX: usize = 1 << 20;
 
-/// The agent's end of a pipe that a program writes to.
-pub(crate) struct OutputPipe(pipe::Receiver);
+/// The agent's end of what a program writes to.
+pub(crate) enum Source {
+    /// The reading end of a pipe.
+    Pipe(pipe::Receiver),
+    /// All that comes out of a terminal.
+    Terminal(Rc<Terminal>),
+}
 
-impl OutputPipe {
+impl Source {
     /// Registers the reading end of a pipe with the runtime.
     ///
     /// # Errors
     /// Those of fcntl(2) and epoll_ctl(2).
-    pub(crate) fn new(end: OwnedFd) -> io::Result<Self> {
+    pub(crate) fn pipe(end: OwnedFd) -> io::Result<Self> {
         fcntl_setfl(&end, OFlags::NONBLOCK)?;
-        pipe::Receiver::from_owned_fd_unchecked(end).map(Self)
+        pipe::Receiver::from_owned_fd_unchecked(end).map(Self::Pipe)
+    }
+
+    async fn readable(&self) -> io::Result<()> {
+        match self {
+            Self::Pipe(pipe) => pipe.readable().await,
+            Self::Terminal(terminal) => terminal.readable().await,
+        }
+    }
+
+    /// Reads at most what `into` has room for; 0 at the end.
+    fn read(&self, into: &mut Vec<u8>) -> io::Result<usize> {
+        match self {
+            Self::Pipe(pipe) => pipe.try_read_buf(into),
+            Self::Terminal(terminal) => terminal.try_read(into),
+        }
     }
 }
 
 /// Reads a stream until it ends.
-pub(crate) async fn pump(agent: &Rc<Agent>, exec: &Exec, stream: OutputStream, pipe: OutputPipe) {
-    let pipe = pipe.0;
+pub(crate) async fn pump(agent: &Rc<Agent>, exec: &Exec, stream: OutputStream, source: Source) {
     let mut is_enlarged = false;
     let mut bytes_after_exit = 0;
     loop {
         tokio::select! {
             biased;
-            ready = pipe.readable() => if ready.is_err() { return },
+            ready = source.readable() => if ready.is_err() { return },
             () = silence(exec) => break,
         }
         // Last before reading: a follower that has come meanwhile must not see its backlog overflow.
         exec.room(stream, SCRATCH_BYTES).await;
-        let read = match piece_read(agent, exec, stream, &pipe) {
+        let read = match piece_read(agent, exec, stream, &source) {
             Ok(0) => return,
             Ok(read) => read,
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => continue,
             Err(_) => return,
         };
-        if !is_enlarged && read == SCRATCH_BYTES {
+        if let Source::Pipe(pipe) = &source
+            && !is_enlarged
+            && read == SCRATCH_BYTES
+        {
             // The pipe was full: with more room, program and agent take turns less often. The kernel may
             // refuse (pipe(7), pipe-user-pages-soft); it works as before then.
             is_enlarged = true;
-            let _ = fcntl_setpipe_size(&pipe, PIPE_BYTES_LARGE);
+            let _ = fcntl_setpipe_size(pipe, PIPE_BYTES_LARGE);
         }
         if let Some(ago) = exec.exited_ago() {
             bytes_after_exit += read;
@@ -85,7 +112,9 @@ pub(crate) async fn pump(agent: &Rc<Agent>, exec: &Exec, stream: OutputStream, p
             }
         }
     }
-    tokio::task::spawn_local(leftover_drop(Rc::clone(agent), pipe));
+    if let Source::Pipe(pipe) = source {
+        tokio::task::spawn_local(leftover_drop(Rc::clone(agent), pipe));
+    }
 }
 
 /// Reads and drops until nobody holds the pipe any more.
@@ -105,15 +134,17 @@ async fn silence(exec: &Exec) {
 }
 
 /// Reads once; 0 at the end.
-fn piece_read(agent: &Agent, exec: &Exec, stream: OutputStream, pipe: &pipe::Receiver) -> io::Result<usize> {
-    if exec.backlog(stream).is_capped() {
+fn piece_read(agent: &Agent, exec: &Exec, stream: OutputStream, source: &Source) -> io::Result<usize> {
+    if let Source::Pipe(pipe) = source
+        && exec.backlog(stream).is_capped()
+    {
         let dropped = piece_drop(pipe, &agent.null)?;
         exec.output_add(stream, |mut backlog| backlog.count_dropped(dropped as u64));
         return Ok(dropped);
     }
     let mut scratch = agent.scratch.borrow_mut();
     scratch.clear();
-    let read = pipe.try_read_buf(&mut *scratch)?;
+    let read = source.read(&mut scratch)?;
     if read > 0 {
         exec.output_add(stream, |mut backlog| backlog.push(&scratch));
     }

@@ -8,9 +8,10 @@ use std::{
     io,
     os::fd::{AsFd, BorrowedFd, OwnedFd},
     path::Path,
+    rc::Rc,
 };
 
-use protocol::agent::{ExecSpec, Failure, FailureKind, Stdin};
+use protocol::agent::{ExecSpec, Failure, FailureKind, Stdin, TerminalSize};
 use rustix::{
     fs::{OFlags, fcntl_setfl},
     io::Errno,
@@ -21,7 +22,9 @@ use tokio::net::unix::pipe;
 
 use super::{
     mark::{MARK_VARIABLE, Mark},
-    output::OutputPipe,
+    output::Source,
+    state::Input,
+    terminal::Terminal,
 };
 use crate::{
     agent::Agent,
@@ -35,9 +38,32 @@ const PATH_DEFAULT: &str = "/bin:/usr/bin";
 /// A process that was started.
 pub(crate) struct Spawned {
     pub(crate) pid: i32,
-    pub(crate) stdin: Option<pipe::Sender>,
-    pub(crate) stdout: OutputPipe,
-    pub(crate) stderr: OutputPipe,
+    pub(crate) ends: Ends,
+}
+
+/// The agent's ends of a process's standard streams.
+pub(crate) struct Ends {
+    pub(crate) input: Option<Input>,
+    pub(crate) stdout: Source,
+    /// `None` where all output comes out of a terminal.
+    pub(crate) stderr: Option<Source>,
+}
+
+/// The process's own ends, closed here once it runs.
+enum ChildEnds {
+    Pipes { stdin: Option<OwnedFd>, stdout: OwnedFd, stderr: OwnedFd },
+    Terminal(OwnedFd),
+}
+
+impl ChildEnds {
+    fn stdio<'a>(&'a self, null: BorrowedFd<'a>) -> [BorrowedFd<'a>; 3] {
+        match self {
+            Self::Pipes { stdin, stdout, stderr } => {
+                [stdin.as_ref().map_or(null, AsFd::as_fd), stdout.as_fd(), stderr.as_fd()]
+            }
+            Self::Terminal(end) => [end.as_fd(); 3],
+        }
+    }
 }
 
 /// Starts the process of `spec`.
@@ -55,36 +81,50 @@ pub(crate) fn process_start(agent: &Agent, spec: &ExecSpec, mark: Mark) -> Resul
     let cwd = c_strings(program, [spec.cwd.to_string()])?;
     let ids = ids_to_become(program, spec)?;
 
-    let pipe_failure = |error: io::Error| failure_os(format_args!("start {program}: make its pipes"), &error);
-    let (stdin, child_stdin) = match spec.stdin {
-        Stdin::Null => (None, None),
-        Stdin::Piped => {
-            let (read_end, write_end) = pipe_make().map_err(pipe_failure)?;
-            fcntl_setfl(&write_end, OFlags::NONBLOCK).map_err(|errno| pipe_failure(errno.into()))?;
-            let sender = pipe::Sender::from_owned_fd_unchecked(write_end).map_err(pipe_failure)?;
-            (Some(sender), Some(read_end))
-        }
+    let (ends, child_ends) = match spec.terminal {
+        Some(size) => terminal_make(size, ids.map(|(uid, _)| uid))
+            .map_err(|error| failure_os(format_args!("start {program}: make its terminal"), &error))?,
+        None => pipes_make(spec.stdin)
+            .map_err(|error| failure_os(format_args!("start {program}: make its pipes"), &error))?,
     };
-    let (stdout, child_stdout) = pipe_make().map_err(pipe_failure)?;
-    let (stderr, child_stderr) = pipe_make().map_err(pipe_failure)?;
-    let stdout = OutputPipe::new(stdout).map_err(pipe_failure)?;
-    let stderr = OutputPipe::new(stderr).map_err(pipe_failure)?;
-
     let plan = ChildPlan {
         programs: &programs,
         argv: &argv,
         env: &env,
         cwd: &cwd[0],
-        stdio: [
-            child_stdin.as_ref().map_or_else(|| agent.null.as_fd(), AsFd::as_fd),
-            child_stdout.as_fd(),
-            child_stderr.as_fd(),
-        ] as [BorrowedFd<'_>; 3],
+        stdio: child_ends.stdio(agent.null.as_fd()),
+        has_terminal: spec.terminal.is_some(),
         ids,
         mark: mark.number(),
     };
     let pid = sys::process_spawn(&plan).map_err(|reason| spawn_failure(spec, program, reason))?;
-    Ok(Spawned { pid, stdin, stdout, stderr })
+    Ok(Spawned { pid, ends })
+}
+
+fn pipes_make(stdin: Stdin) -> io::Result<(Ends, ChildEnds)> {
+    let (input, stdin) = match stdin {
+        Stdin::Null => (None, None),
+        Stdin::Piped => {
+            let (read_end, write_end) = pipe_make()?;
+            fcntl_setfl(&write_end, OFlags::NONBLOCK)?;
+            (Some(Input::Pipe(pipe::Sender::from_owned_fd_unchecked(write_end)?)), Some(read_end))
+        }
+    };
+    let (stdout_read, stdout) = pipe_make()?;
+    let (stderr_read, stderr) = pipe_make()?;
+    let ends = Ends { input, stdout: Source::pipe(stdout_read)?, stderr: Some(Source::pipe(stderr_read)?) };
+    Ok((ends, ChildEnds::Pipes { stdin, stdout, stderr }))
+}
+
+fn terminal_make(size: TerminalSize, owner: Option<Uid>) -> io::Result<(Ends, ChildEnds)> {
+    let (terminal, child_end) = Terminal::open(size, owner)?;
+    let terminal = Rc::new(terminal);
+    let ends = Ends {
+        input: Some(Input::Terminal(Rc::clone(&terminal))),
+        stdout: Source::Terminal(terminal),
+        stderr: None,
+    };
+    Ok((ends, ChildEnds::Terminal(child_end)))
 }
 
 /// Reading and writing end, both close-on-exec: pipe(2).

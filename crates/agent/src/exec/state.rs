@@ -18,7 +18,7 @@ use protocol::{
 };
 use tokio::{net::unix::pipe, sync::Notify};
 
-use super::{backlog::Backlog, mark::Mark};
+use super::{backlog::Backlog, mark::Mark, terminal::Terminal};
 use crate::sys::EndedChild;
 
 /// Which of the two output streams.
@@ -28,6 +28,14 @@ pub(crate) enum OutputStream {
     Stdout,
     /// Standard error.
     Stderr,
+}
+
+/// Where what is sent to a program goes.
+pub(crate) enum Input {
+    /// Its standard input alone.
+    Pipe(pipe::Sender),
+    /// Its terminal.
+    Terminal(Rc<Terminal>),
 }
 
 /// An exec.
@@ -41,7 +49,7 @@ pub(crate) struct Exec {
     started: Instant,
     stdout: RefCell<Backlog>,
     stderr: RefCell<Backlog>,
-    stdin: RefCell<Option<Rc<pipe::Sender>>>,
+    input: RefCell<Option<Rc<Input>>>,
     exit: Cell<Option<(EndedChild, Instant)>>,
     timed_out: Cell<bool>,
     finished: Cell<bool>,
@@ -57,7 +65,7 @@ pub(crate) struct Exec {
 }
 
 impl Exec {
-    pub(crate) fn new(spec: &ExecSpec, mark: Mark, pid: i32, stdin: Option<pipe::Sender>) -> Self {
+    pub(crate) fn new(spec: &ExecSpec, mark: Mark, pid: i32, input: Option<Input>) -> Self {
         Self {
             id: spec.id,
             pid,
@@ -66,7 +74,7 @@ impl Exec {
             started: Instant::now(),
             stdout: RefCell::new(Backlog::new(spec.output_bytes_max, spec.retain_bytes)),
             stderr: RefCell::new(Backlog::new(spec.output_bytes_max, spec.retain_bytes)),
-            stdin: RefCell::new(stdin.map(Rc::new)),
+            input: RefCell::new(input.map(Rc::new)),
             exit: Cell::new(None),
             timed_out: Cell::new(false),
             finished: Cell::new(false),
@@ -110,7 +118,7 @@ impl Exec {
 
     /// The process and its output have ended.
     pub(crate) fn finish(&self) {
-        self.stdin_close();
+        self.input.take();
         self.finished.set(true);
         self.output_changed.notify_waiters();
     }
@@ -200,28 +208,32 @@ impl Exec {
 
     // Its input.
 
-    /// Passes bytes to the standard input and returns how many were taken: all of them when the program
+    /// Passes bytes to the program's input and returns how many were taken: all of them when the program
     /// has none, or reads no more.
     pub(crate) async fn stdin_write(&self, bytes: &[u8]) -> usize {
-        let stdin = self.stdin.borrow().clone();
-        let Some(stdin) = stdin else { return bytes.len() };
-        loop {
-            if stdin.writable().await.is_err() {
-                break;
-            }
-            match stdin.try_write(bytes) {
-                Ok(written) => return written,
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                Err(_) => break,
-            }
-        }
-        self.stdin_close();
-        bytes.len()
+        let input = self.input.borrow().clone();
+        let written = match input.as_deref() {
+            None => return bytes.len(),
+            Some(Input::Pipe(pipe)) => pipe_write(pipe, bytes).await,
+            Some(Input::Terminal(terminal)) => terminal.write(bytes).await,
+        };
+        written.unwrap_or_else(|_| {
+            self.stdin_close();
+            bytes.len()
+        })
     }
 
-    /// Ends the standard input.
+    /// Ends the standard input. A terminal has no end: it is typed there.
     pub(crate) fn stdin_close(&self) {
-        self.stdin.borrow_mut().take();
+        self.input.borrow_mut().take_if(|input| matches!(**input, Input::Pipe(_)));
+    }
+
+    /// Its terminal, if it has one and has not finished.
+    pub(crate) fn terminal(&self) -> Option<Rc<Terminal>> {
+        match self.input.borrow().as_deref() {
+            Some(Input::Terminal(terminal)) => Some(Rc::clone(terminal)),
+            _ => None,
+        }
     }
 
     // Its follower.
@@ -260,6 +272,16 @@ impl Exec {
                 return;
             }
             changed.await;
+        }
+    }
+}
+
+async fn pipe_write(pipe: &pipe::Sender, bytes: &[u8]) -> io::Result<usize> {
+    loop {
+        pipe.writable().await?;
+        match pipe.try_write(bytes) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            written => return written,
         }
     }
 }

@@ -13,6 +13,7 @@ mod lines;
 mod log;
 mod metrics;
 mod moment;
+mod pty;
 mod run;
 mod sessions;
 mod types;
@@ -34,6 +35,7 @@ pub(crate) use environment::TOKEN_VARIABLE;
 pub(crate) struct Execd {
     commands: commands::Commands,
     sessions: sessions::Sessions,
+    ptys: pty::Ptys,
     /// What the next look at the processor's time is compared with.
     usage: metrics::LastUsage,
     /// What the server has said of the sandbox.
@@ -109,6 +111,19 @@ pub(crate) async fn answer(agent: &Rc<Agent>, request: Incoming) -> Result<Reply
         ["session", id, "run"] => match method {
             Method::POST => sessions::run(agent, id, request).await,
             _ => Err(method_refuse("POST")),
+        },
+        ["pty"] => match method {
+            Method::POST => pty::create(agent, request).await,
+            _ => Err(method_refuse("POST")),
+        },
+        ["pty", id] => match method {
+            Method::GET => pty::status(agent, id),
+            Method::DELETE => pty::remove(agent, id),
+            _ => Err(method_refuse("GET, DELETE")),
+        },
+        ["pty", id, "ws"] => match method {
+            Method::GET => pty::attach(agent, id, request, &query),
+            _ => Err(method_refuse("GET")),
         },
         ["metrics"] => match method {
             Method::GET => metrics::once(agent).await,

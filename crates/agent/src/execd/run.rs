@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, path::Path, rc::Rc};
 
 use protocol::{
     ExecId, GuestPath,
-    agent::{ExecSpec, Failure, FailureKind, Stdin},
+    agent::{ExecSpec, Failure, FailureKind, Stdin, TerminalSize},
 };
 use rustix::process::{getegid, geteuid};
 
@@ -15,6 +15,9 @@ use crate::{
     failure::failure,
     http::HttpError,
 };
+
+/// What clients' terminals understand, where nobody says anything else.
+const TERM: &str = "xterm-256color";
 
 /// What is to run, and as whom.
 pub(super) struct Run {
@@ -33,11 +36,34 @@ pub(super) fn shell_argvs(script: &str) -> Vec<Vec<String>> {
     ["bash", "sh"].map(|shell| [shell, "-c", script].map(str::to_owned).to_vec()).to_vec()
 }
 
+/// What it is started before.
+#[derive(Clone, Copy)]
+pub(super) enum Before {
+    /// Nobody: there is no input.
+    Nobody,
+    /// Pipes.
+    Pipes,
+    /// A terminal of this size.
+    Terminal(TerminalSize),
+}
+
+/// Starts it without input.
+///
+/// # Errors
+/// As [`run_start_before`].
+pub(super) async fn run_start(agent: &Rc<Agent>, run: Run) -> Result<Rc<Exec>, HttpError> {
+    run_start_before(agent, run, Before::Nobody).await
+}
+
 /// Starts it.
 ///
 /// # Errors
 /// 400 for what can't be started because of what the client said.
-pub(super) async fn run_start(agent: &Rc<Agent>, run: Run) -> Result<Rc<Exec>, HttpError> {
+pub(super) async fn run_start_before(
+    agent: &Rc<Agent>,
+    run: Run,
+    before: Before,
+) -> Result<Rc<Exec>, HttpError> {
     if run.gid.is_some() && run.uid.is_none() {
         return Err(HttpError::body("`gid` is given without `uid`"));
     }
@@ -52,7 +78,13 @@ pub(super) async fn run_start(agent: &Rc<Agent>, run: Run) -> Result<Rc<Exec>, H
         let ids = (uid.unwrap_or(own.0), gid.or(uid.map(group_of)).unwrap_or(own.1));
         Ok((cwd, ids, environment_of(given, &accounts, own.0, uid, envs)))
     };
-    let (cwd, (uid, gid), env) = agent.files.run(prepare).await.map_err(start_refuse)?;
+    let (cwd, (uid, gid), mut env) = agent.files.run(prepare).await.map_err(start_refuse)?;
+    if let Before::Terminal(_) = before {
+        // An agent that no terminal started may have been told that there is none.
+        if env.get("TERM").is_none_or(|term| term.is_empty() || term == "dumb") {
+            env.insert("TERM".to_owned(), TERM.to_owned());
+        }
+    }
     let mut spec = ExecSpec {
         id: ExecId::random(),
         argv: Vec::new(),
@@ -60,11 +92,11 @@ pub(super) async fn run_start(agent: &Rc<Agent>, run: Run) -> Result<Rc<Exec>, H
         cwd,
         uid,
         gid,
-        stdin: Stdin::Null,
+        stdin: if let Before::Pipes = before { Stdin::Piped } else { Stdin::Null },
         timeout_ms: timeout.filter(|timeout| *timeout > 0),
         output_bytes_max: None,
         retain_bytes: 0,
-        terminal: None,
+        terminal: if let Before::Terminal(size) = before { Some(size) } else { None },
     };
     let mut reason = failure(FailureKind::Invalid, "start a process: there is nothing to start");
     for argv in argvs {

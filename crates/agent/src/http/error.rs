@@ -52,6 +52,11 @@ impl HttpError {
         self
     }
 
+    /// What it says to a reader.
+    pub(crate) fn message(&self) -> &str {
+        &self.message
+    }
+
     pub(crate) fn into_reply(self) -> Reply {
         let mut reply = json(&ErrorBody { code: self.code, message: &self.message });
         *reply.status_mut() = self.status;

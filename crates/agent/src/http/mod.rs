@@ -9,6 +9,7 @@ mod listen;
 mod query;
 mod request;
 mod response;
+mod websocket;
 
 use std::{convert::Infallible, rc::Rc, time::Duration};
 
@@ -24,6 +25,7 @@ pub(crate) use listen::http_accept;
 pub(crate) use query::Query;
 pub(crate) use request::{Incoming, json_array, json_object, json_optional};
 pub(crate) use response::{Reply, empty, event_stream, json, json_pieces, octets, text};
+pub(crate) use websocket::{Handshake, WebSocket};
 
 use crate::{
     agent::Agent,
@@ -49,7 +51,11 @@ pub(crate) async fn http_serve_unix(
 }
 
 /// Serves a connection to its end. What goes wrong on it concerns no other.
-async fn http_serve(agent: Rc<Agent>, door: Rc<Door>, io: impl AsyncRead + AsyncWrite + Unpin + 'static) {
+async fn http_serve(
+    agent: Rc<Agent>,
+    door: Rc<Door>,
+    io: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+) {
     let service = service_fn(move |request| {
         let (agent, door) = (Rc::clone(&agent), Rc::clone(&door));
         async move {
@@ -66,5 +72,6 @@ async fn http_serve(agent: Rc<Agent>, door: Rc<Door>, io: impl AsyncRead + Async
         .header_read_timeout(HEAD_TIME_MAX)
         .max_buf_size(BUFFER_BYTES)
         .serve_connection(TokioIo::new(io), service)
+        .with_upgrades()
         .await;
 }

@@ -12,5 +12,6 @@ mod http;
 mod limits;
 mod output;
 mod ports;
+mod terminals;
 mod trees;
 mod wire;

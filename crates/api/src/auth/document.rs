@@ -1,12 +1,12 @@
 //! What the OpenAPI document says about keys. It is written where the guard is put up, so that it can't say
 //! anything else than what is done.
 
-use utoipa_axum::router::OpenApiRouter;
 use utoipa::openapi::{
     OpenApi, RefOr, Response,
     path::Operation,
     security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme},
 };
+use utoipa_axum::router::OpenApiRouter;
 
 const X_API_KEY: &str = "x-api-key";
 const OPEN_SANDBOX: &str = "open-sandbox-api-key";

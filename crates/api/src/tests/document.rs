@@ -39,6 +39,9 @@ fn every_route_is_in_the_document() {
     assert_eq!(documented["/sandbox"], BTreeSet::from(["get", "post"]));
 }
 
+/// What one document has and this server does not, in the words of that document.
+const NOT_HERE: [&str; 2] = ["/v1/pools", "/v1/templates"];
+
 #[test]
 fn every_operation_says_how_it_can_end() {
     let document = serde_json::to_value(routes().into_openapi()).unwrap();
@@ -46,9 +49,15 @@ fn every_operation_says_how_it_can_end() {
         for (method, operation) in item.as_object().unwrap() {
             let responses = operation["responses"].as_object().unwrap();
             let has = |status: &str| responses.contains_key(status);
-            assert!(has("200") || has("201") || has("204"), "{method} {path}");
+            if NOT_HERE.iter().any(|part| path.starts_with(part)) {
+                assert!(has("501"), "{method} {path}");
+                continue;
+            }
+            assert!(["200", "201", "202", "204"].into_iter().any(has), "{method} {path}");
             let parameters = operation["parameters"].as_array().cloned().unwrap_or_default();
-            let of_something = path.contains('{') || parameters.iter().any(|it| it["name"] == "sandbox");
+            let body_has_it = path == "/v1/sandboxes" && method == "post";
+            let of_something =
+                path.contains('{') || body_has_it || parameters.iter().any(|it| it["name"] == "sandbox");
             assert_eq!(of_something, has("404"), "{method} {path}");
             assert_eq!(operation.get("requestBody").is_some(), has("400") && has("413"), "{method} {path}");
             assert!(operation["summary"].is_string(), "{method} {path}");
@@ -71,11 +80,11 @@ fn the_document_in_the_repository_is_the_generated_one() {
     );
 }
 
-/// Routes without a guard. Whoever adds one says here why it needs none: these two show nothing of anybody.
-const WITHOUT_A_KEY: [&str; 2] = ["/health", "/openapi.json"];
+/// Routes without a guard. Whoever adds one says here why it needs none: these show nothing of anybody.
+const WITHOUT_A_KEY: [&str; 5] = ["/health", "/openapi.json", "/v1/health", "/v1/version", "/version"];
 
 #[test]
-fn every_route_but_two_has_a_guard() {
+fn every_route_but_a_few_has_a_guard() {
     let document = serde_json::to_value(routes().into_openapi()).unwrap();
     let schemes = document["components"]["securitySchemes"].as_object().unwrap();
     for (path, item) in document["paths"].as_object().unwrap() {
@@ -83,7 +92,9 @@ fn every_route_but_two_has_a_guard() {
             let guarded = operation["security"].as_array().is_some_and(|any| {
                 let named =
                     |one: &serde_json::Value| one.as_object().unwrap().keys().cloned().collect::<Vec<_>>();
-                any.len() == schemes.len()
+                let of_all = ["bearer", "open-sandbox-api-key", "x-api-key"];
+                let names: BTreeSet<String> = any.iter().flat_map(named).collect();
+                of_all.iter().all(|scheme| names.contains(*scheme))
                     && any.iter().all(|one| named(one).iter().all(|it| schemes.contains_key(it)))
             });
             assert_eq!(guarded, !WITHOUT_A_KEY.contains(&path.as_str()), "{method} {path}");

@@ -7,11 +7,12 @@ use protocol::{
     SandboxId,
     launcher::NetworkMode,
     limits::{Limits, MEMORY_BYTES_MIN},
+    policy::NetworkPolicy,
 };
 use store::{SandboxRecord, SandboxState};
 
 use crate::{
-    Caller, Error, Lease, LimitsSpec, ProgramSummary, Result, SandboxSpec, Settings,
+    Caller, Error, ErrorKind, Lease, LimitsSpec, ProgramSummary, Result, SandboxSpec, Settings,
     program::{Mode, Program, program_plan},
 };
 
@@ -40,7 +41,12 @@ pub(crate) fn admit(caller: &Caller, spec: SandboxSpec, settings: &Settings) -> 
         (Lease::Configured, Some(Mode::Oneshot)) => Some(settings.lease_oneshot),
         (Lease::Configured, _) => Some(settings.lease_persistent),
     };
-    let network = spec.network.unwrap_or_else(|| network_of(program.as_ref()));
+    let network = match (spec.network, &spec.network_policy) {
+        (Some(network), _) => network,
+        (None, Some(_)) => NetworkMode::Nat,
+        (None, None) => network_of(program.as_ref()),
+    };
+    policy_check(spec.network_policy.as_ref(), network, settings)?;
     let summary = program.as_ref().map(ProgramSummary::of);
     let record = SandboxRecord {
         id: SandboxId::random(),
@@ -57,6 +63,7 @@ pub(crate) fn admit(caller: &Caller, spec: SandboxSpec, settings: &Settings) -> 
         end: None,
         image: "host".to_owned(),
         network,
+        network_policy: spec.network_policy,
         limits,
         env: spec.env,
         metadata: spec.metadata,
@@ -74,6 +81,21 @@ pub(crate) fn admit(caller: &Caller, spec: SandboxSpec, settings: &Settings) -> 
 /// A moment after another; the end of time if that is nearer.
 pub(crate) fn later(from: Timestamp, by: Duration) -> Timestamp {
     SignedDuration::try_from(by).ok().and_then(|by| from.checked_add(by).ok()).unwrap_or(Timestamp::MAX)
+}
+
+/// A policy is for a network.
+fn policy_check(policy: Option<&NetworkPolicy>, network: NetworkMode, settings: &Settings) -> Result<()> {
+    match policy {
+        Some(_) if network == NetworkMode::None => {
+            Err(Error::invalid("network_policy", "is for a sandbox with a network (nat)"))
+        }
+        Some(_) if !settings.network_available => {
+            let text =
+                "This host has no networks for sandboxes, and so no network policies; see `atoll doctor`";
+            Err(Error::new(ErrorKind::Unavailable, text))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// A program that installs something or serves needs a network; one that only computes gets none.

@@ -3,7 +3,11 @@
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
-use protocol::{SandboxId, SnapshotId, launcher::Stats};
+use protocol::{
+    SandboxId, SnapshotId,
+    launcher::Stats,
+    policy::{NetworkPolicy, Rule},
+};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::{
@@ -34,8 +38,21 @@ pub(crate) enum Command {
     LeaseSet { until: Timestamp, by: String, reply: oneshot::Sender<Result<()>> },
     /// Change words of its metadata, or take them away.
     MetadataPatch { patch: BTreeMap<String, Option<String>>, by: String, reply: oneshot::Sender<Result<()>> },
+    /// Change whom it may reach.
+    NetworkPolicyChange { change: PolicyChange, by: String, reply: oneshot::Sender<Result<NetworkPolicy>> },
     /// All its processes have ended by themselves.
     Exited(Stats),
+}
+
+/// How a network policy is to change.
+#[derive(Debug)]
+pub(crate) enum PolicyChange {
+    /// To this one.
+    Replace(NetworkPolicy),
+    /// By these rules, in front.
+    Patch(Vec<Rule>),
+    /// By taking away the rules about these targets.
+    Remove(Vec<protocol::policy::Target>),
 }
 
 /// An operation that somebody asks for.

@@ -5,6 +5,7 @@ mod ending;
 mod entrypoint;
 mod handle;
 mod import;
+mod network;
 mod operation;
 mod operations;
 mod program_runs;
@@ -20,7 +21,7 @@ mod view;
 
 pub(crate) use admission::{Admitted, admit, later, limits};
 pub use handle::CommandOutcome;
-pub(crate) use handle::{Command, Handle, Operate, Target, What};
+pub(crate) use handle::{Command, Handle, Operate, PolicyChange, Target, What};
 pub(crate) use operation::launch_failed;
 pub(crate) use recording::{event, snapshot_deleted, snapshot_taken};
 pub(crate) use task::{Task, task_start};

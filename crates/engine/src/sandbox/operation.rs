@@ -11,13 +11,15 @@ use protocol::{
     launcher::LaunchSpec,
 };
 use store::{EndReason, SandboxRecord};
+use tokio::sync::watch;
 
 use super::{
+    network,
     taking::Taken,
     user::{User, user_look},
 };
 use crate::{
-    Archive, Error, ErrorKind, Result, RuntimeError,
+    Archive, Error, ErrorKind, Result, RuntimeError, Sandbox,
     agent::{
         self, AgentError, Connection,
         tree::{TreeWriteError, tree_write},
@@ -99,6 +101,8 @@ pub(super) const AGENT_PATIENCE: Duration = Duration::from_secs(60);
 pub(super) struct Operation {
     pub(super) engine: Arc<Inner>,
     pub(super) record: SandboxRecord,
+    /// The record as it is meanwhile.
+    pub(super) view: watch::Receiver<Sandbox>,
     /// Whether the sandbox is up.
     pub(super) up: bool,
     /// Whether it is paused.
@@ -202,8 +206,9 @@ impl Operation {
             ephemeral,
             origin: self.origin,
             total_bytes: self.engine.settings.total_bytes(&limits),
+            network_policy: None,
         };
-        match self.engine.runtime.launch(spec).await {
+        match network::launch(self.engine.runtime.as_ref(), spec, &self.view).await {
             Ok(()) => {
                 (self.up, self.paused) = (true, false);
                 self.image_begin().await.map_err(|error| (None, error))?;

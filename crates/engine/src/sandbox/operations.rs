@@ -216,6 +216,7 @@ impl State {
         let operation = Operation {
             engine: Arc::clone(&self.task.engine),
             record: self.task.record.clone(),
+            view: self.view.subscribe(),
             up: self.is_up(),
             paused: self.is_paused(),
             entry: None,

@@ -15,9 +15,9 @@ use protocol::{
 };
 use tokio::sync::{mpsc, oneshot, watch};
 
-use super::user::user_look;
+use super::{network, user::user_look};
 use crate::{
-    Error, ErrorKind, Result, Runtime, RuntimeError,
+    Error, ErrorKind, Result, Runtime, RuntimeError, Sandbox,
     agent::{self, AgentError, Connection, ExecEvent, ExecOutput, Receiving},
     images::Base,
     log::LogStream,
@@ -33,6 +33,8 @@ pub(super) struct Run {
     pub(super) sandbox: SandboxId,
     /// How it is launched; none if it runs already, and is to be followed.
     pub(super) launch: Option<LaunchSpec>,
+    /// Its record as it is meanwhile.
+    pub(super) view: watch::Receiver<Sandbox>,
     /// The sandbox's own, over the image's.
     pub(super) env: Vec<(String, String)>,
     /// What the image gives its programs.
@@ -95,7 +97,7 @@ impl Run {
 
     async fn launch(&self, spec: &LaunchSpec) -> std::result::Result<(), RuntimeError> {
         self.runtime.room_await(spec.limits.disk_bytes).await?;
-        self.runtime.launch(spec.clone()).await
+        network::launch(self.runtime.as_ref(), spec.clone(), &self.view).await
     }
 
     async fn in_sandbox(

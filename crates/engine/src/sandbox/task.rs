@@ -185,6 +185,9 @@ impl State {
     /// Takes over what an earlier server launched, and goes on with what it had begun.
     async fn resume(&mut self) {
         if self.task.runs {
+            if let Err(error) = self.network_policy_enforce().await {
+                tracing::error!(sandbox = %self.task.record.id, ?error, "names are not answered for a sandbox");
+            }
             if self.is_kept_up() {
                 self.up = true;
                 // More may run than are allowed: they are not ended for that.
@@ -259,6 +262,9 @@ impl State {
             }
             Command::MetadataPatch { patch, by, reply } => {
                 let _ = reply.send(self.metadata_patch(patch, &by).await);
+            }
+            Command::NetworkPolicyChange { change, by, reply } => {
+                let _ = reply.send(self.network_policy_change(change, &by).await);
             }
             // While a program runs, its own end tells more.
             Command::Exited(stats) => self.exited_by_itself(&stats).await,

@@ -23,6 +23,7 @@ pub(crate) fn view_of(record: &SandboxRecord) -> Sandbox {
         image: record.image.clone(),
         limits: record.limits,
         network: record.network,
+        network_policy: record.network_policy.clone(),
         metadata: record.metadata.clone(),
         entrypoint: record.entrypoint.clone(),
         on_access: record.on_access,

@@ -89,7 +89,7 @@ impl Launcher {
                 }
             }
         }
-        Ok(())
+        self.uplink.policies_clean()
     }
 
     fn adopt(&mut self, sandbox: SandboxId) -> Result<Running, StepError> {
@@ -107,6 +107,12 @@ impl Launcher {
         let slot = Slot { instance: self.config.instance, number: note.slot };
         if !self.slots.reserve(slot) {
             return Err(refuse("another one has its slot", Errno::EXIST));
+        }
+        if let Some(policy) = self.policy_noted(sandbox)
+            && let Err(error) = self.uplink.policy_adopt(slot, policy)
+        {
+            self.slots.release(slot);
+            return Err(error);
         }
         Ok(Running {
             sandbox,

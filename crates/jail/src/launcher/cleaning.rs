@@ -63,10 +63,10 @@ impl Launcher {
         }
     }
 
-    /// Gives the slot of a sandbox back, with nothing behind its address.
+    /// Gives the slot of a sandbox back, with nothing behind its address and no policy for it.
     pub(super) fn slot_release(&mut self, running: &Running) {
         if running.has_network {
-            let forgotten = self.uplink.connections_forget(running.slot);
+            let forgotten = self.uplink.forget(running.slot);
             self.report_error(forgotten);
         }
         self.slots.release(running.slot);

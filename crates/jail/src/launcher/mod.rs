@@ -15,7 +15,9 @@ mod layer_budget;
 mod layer_snapshots;
 mod network;
 mod offload;
+mod policy;
 mod prepared;
+mod resolver;
 mod running;
 mod serve;
 mod slots;
@@ -29,8 +31,11 @@ use std::{net::Ipv4Addr, os::fd::OwnedFd};
 
 use storage::{images::ImagePrograms, layout::DataDir};
 
-pub use self::keeper::Started;
 pub(crate) use self::keeper::started_receive;
+pub use self::{
+    keeper::Started,
+    resolver::{Resolver, ResolverPorts},
+};
 use crate::{
     failure::{Step, StepError},
     host::HostFacts,
@@ -66,6 +71,8 @@ pub struct LauncherConfig {
     pub subvolumes: bool,
     /// Address translation for sandboxes with a network; `None` where the host can't do it.
     pub network: Option<NetworkConfig>,
+    /// Where questions for names are led to that come from sandboxes with a policy; [`start`] fills it in.
+    pub resolver: Option<ResolverPorts>,
     /// The agent, a static program.
     pub agent: &'static [u8],
     /// What becomes of the sandboxes when the server goes, whichever way it goes.
@@ -101,6 +108,8 @@ pub struct LauncherProcess {
     pub keeper: OwnedFd,
     /// The keeper's process id.
     pub keeper_pid: i32,
+    /// Where questions for names come in from sandboxes with a policy; none where there are no networks.
+    pub resolver: Option<Resolver>,
 }
 
 /// Waits until a keeper has ended, and its launcher with it: they do when the server's ends of their sockets are
@@ -118,11 +127,14 @@ pub fn end_await(keeper_pid: i32) {
 ///
 /// # Panics
 /// Never; but the calling process must not have a second thread, and the call refuses if it does.
-pub fn start(config: LauncherConfig) -> Result<LauncherProcess, StepError> {
+pub fn start(mut config: LauncherConfig) -> Result<LauncherProcess, StepError> {
     single_thread()?;
+    let open = |network: &NetworkConfig| Resolver::open(config.instance, network.nameservers.clone());
+    let resolver = config.network.as_ref().map(open).transpose()?;
+    config.resolver = resolver.as_ref().map(Resolver::ports).transpose()?;
     let (keeper, keeper_pid) = keeper::keeper_start(config)?;
     let launcher = started_receive(&keeper)?;
-    Ok(LauncherProcess { launcher, keeper, keeper_pid })
+    Ok(LauncherProcess { launcher, keeper, keeper_pid, resolver })
 }
 
 /// Tells the operator something. A log that is full or closed must not end the launcher, as `eprintln!` would.

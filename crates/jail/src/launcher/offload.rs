@@ -94,7 +94,8 @@ impl Launcher {
             | Request::Kill(sandbox)
             | Request::Remove(sandbox)
             | Request::SnapshotCreate { sandbox, .. }
-            | Request::SnapshotRestore { sandbox, .. } => sandbox,
+            | Request::SnapshotRestore { sandbox, .. }
+            | Request::NetworkPolicySet { sandbox, .. } => sandbox,
             Request::Freeze(_)
             | Request::Thaw(_)
             | Request::Stats(_)
@@ -104,7 +105,8 @@ impl Launcher {
             | Request::ImageFind { .. }
             | Request::ImageGet(_)
             | Request::ImagePull { .. }
-            | Request::Inventory { .. } => return Some(call),
+            | Request::Inventory { .. }
+            | Request::NetworkAddresses { .. } => return Some(call),
         };
         let Some(offloaded) = self.offloaded.get_mut(sandbox) else { return Some(call) };
         if offloaded.waiting.len() < WAITING_MAX {

@@ -104,6 +104,7 @@ impl Launcher {
             ephemeral: true,
             origin: None,
             total_bytes: 0,
+            network_policy: None,
         };
         self.prepared.on_its_way = Some(OnItsWay { network, sandbox: spec.sandbox, promised: None });
         if let Err(error) = self.start(None, &spec) {
@@ -164,6 +165,7 @@ impl Launcher {
         self.prepared.wanted = true;
         let usual = spec.ephemeral
             && spec.origin.is_none()
+            && spec.network_policy.is_none()
             && spec.image == ImageName::Host
             && spec.limits.open_files == Limits::default().open_files;
         if !usual {

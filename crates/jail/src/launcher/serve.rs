@@ -235,7 +235,9 @@ impl Launcher {
             | Request::SnapshotList { .. }
             | Request::ImageFind { .. }
             | Request::ImageGet(_)
-            | Request::ImagePull { .. } => {}
+            | Request::ImagePull { .. }
+            | Request::NetworkPolicySet { .. }
+            | Request::NetworkAddresses { .. } => {}
         }
         match request {
             Request::Launch(spec) => self.launch(number, &spec),
@@ -273,6 +275,10 @@ impl Launcher {
                 Ok(sandboxes) => calls::send(&self.socket, &Reply::Inventory { number, sandboxes }, None),
                 Err(error) => self.answer_failed(number, error),
             },
+            Request::NetworkPolicySet { sandbox, policy, known } => {
+                self.network_policy_set(number, sandbox, policy, &known);
+            }
+            Request::NetworkAddresses { sandbox, known } => self.network_addresses(number, sandbox, &known),
         }
     }
 

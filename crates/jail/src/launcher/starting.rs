@@ -101,7 +101,7 @@ impl Launcher {
     }
 
     /// The server may be taken over: what it asks for is checked as if it came from a stranger.
-    fn spec_check(&self, spec: &LaunchSpec) -> Result<(), StepError> {
+    fn spec_check(&mut self, spec: &LaunchSpec) -> Result<(), StepError> {
         let refuse = |step: &str, errno| Err(StepError::new(format!("check the request: {step}"), errno));
         if self.running.contains_key(&spec.sandbox) || self.prepared.is_promised(spec.sandbox) {
             return refuse("the sandbox runs already", Errno::EXIST);
@@ -115,6 +115,12 @@ impl Launcher {
         }
         if spec.network == NetworkMode::Nat && self.config.network.is_none() {
             return refuse("this host has no address translation (see `atoll doctor`)", Errno::OPNOTSUPP);
+        }
+        if spec.network_policy.is_some() {
+            if spec.network != NetworkMode::Nat {
+                return refuse("a network policy without a network", Errno::INVAL);
+            }
+            self.uplink.policies()?;
         }
         Ok(())
     }
@@ -192,6 +198,9 @@ impl Launcher {
         if let NetworkPlan::Nat(nat) = &plan.network {
             let start = Instant::now();
             self.uplink.interface_create(nat, pid)?;
+            if let Some(policy) = &nat.policy {
+                self.policy_apply(plan.sandbox, plan.slot, policy.clone(), &[])?;
+            }
             timings.network_us = micros(start);
             rustix::io::write(ready, b"1").step(|| "tell of the network interface".to_owned())?;
         }
@@ -234,6 +243,10 @@ impl Launcher {
         self.leftovers_remove(plan.sandbox, &plan.cgroup);
         if layer_made {
             self.report_error(self.layers.remove(plan.sandbox));
+        }
+        if matches!(plan.network, NetworkPlan::Nat(_)) {
+            let forgotten = self.uplink.forget(slot);
+            self.report_error(forgotten);
         }
         self.slots.release(slot);
     }

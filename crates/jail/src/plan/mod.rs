@@ -76,7 +76,7 @@ pub fn launch_plan(spec: &LaunchSpec, slot: Slot, host: &HostFacts) -> LaunchPla
         mounts: mount_steps(spec, slot, host),
         network: match spec.network {
             NetworkMode::None => NetworkPlan::Loopback,
-            NetworkMode::Nat => NetworkPlan::Nat(NatPlan::of(slot)),
+            NetworkMode::Nat => NetworkPlan::Nat(NatPlan::of(slot, spec.network_policy.clone())),
         },
         sysctls: vec![
             // Docker's values: a sandbox's own network namespace has nobody to protect from its own root.

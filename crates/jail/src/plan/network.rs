@@ -2,6 +2,8 @@
 
 use std::net::Ipv4Addr;
 
+use protocol::policy::NetworkPolicy;
+
 use super::slot::Slot;
 
 /// What the network namespace gets.
@@ -22,16 +24,19 @@ pub struct NatPlan {
     pub address: Ipv4Addr,
     /// The host's address on each link.
     pub gateway: Ipv4Addr,
+    /// Whom it may reach.
+    pub policy: Option<NetworkPolicy>,
 }
 
 impl NatPlan {
     /// The plan of a slot.
     #[must_use]
-    pub fn of(slot: Slot) -> Self {
+    pub fn of(slot: Slot, policy: Option<NetworkPolicy>) -> Self {
         Self {
             interface_prefix: slot.instance.interface_prefix(),
             address: slot.address(),
             gateway: slot.gateway(),
+            policy,
         }
     }
 }

@@ -44,6 +44,7 @@ fn spec(network: NetworkMode, ephemeral: bool) -> LaunchSpec {
         ephemeral,
         origin: None,
         total_bytes: 0,
+        network_policy: None,
     }
 }
 

@@ -63,6 +63,7 @@ pub(crate) fn record() -> SandboxRecord {
         entrypoint: None,
         details: None,
         on_access: OnAccess::default(),
+        network_policy: None,
     }
 }
 

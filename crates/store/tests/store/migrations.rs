@@ -45,6 +45,7 @@ fn row() -> SandboxRecord {
         entrypoint: None,
         details: None,
         on_access: OnAccess::default(),
+        network_policy: None,
     }
 }
 

@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use protocol::{SandboxId, launcher::NetworkMode};
 use store::{Batch, EndReason, OnAccess, Page, SandboxFilter, SandboxRecord, SandboxState, StoreError};
 
+use protocol::policy::{Action, NetworkPolicy, Rule};
+
 use crate::fixture::{Fixture, at, record};
 
 const STRANGE: &str =
@@ -33,8 +35,15 @@ fn full_record() -> SandboxRecord {
         entrypoint: Some(vec![STRANGE.to_owned(), String::new()]),
         details: Some(serde_json::json!({ "image": STRANGE })),
         on_access: OnAccess { renew_s: Some(1), pause_idle_s: Some(u32::MAX) },
+        network_policy: Some(policy()),
         ..record()
     }
+}
+
+fn policy() -> NetworkPolicy {
+    let rule = |action, target: &str| Rule { action, target: target.parse().unwrap() };
+    let rules = vec![rule(Action::Allow, "*.example.com"), rule(Action::Deny, "192.0.2.0/24")];
+    NetworkPolicy::new(Action::Deny, rules).unwrap()
 }
 
 #[tokio::test]

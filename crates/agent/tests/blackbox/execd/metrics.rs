@@ -1,8 +1,17 @@
 //! Metrics are of what runs now.
 
+use std::io::Write;
+
+use protocol::{
+    agent::{Event, Request},
+    limits::Limits,
+};
 use serde_json::{Value, json};
 
-use crate::{http::HttpAgent, wire::eventually};
+use crate::{
+    http::{Answer, HttpAgent, request_bytes},
+    wire::{Agent, eventually},
+};
 
 fn check(metrics: &Value) {
     let number = |name: &str| metrics[name].as_f64().unwrap_or_else(|| panic!("{name} in {metrics}"));
@@ -22,6 +31,19 @@ fn a_busy_program_shows() {
         check(&metrics);
         metrics["cpu_used_pct"].as_f64().unwrap() > 5.0
     });
+}
+
+#[test]
+fn behind_a_server_they_are_the_sandboxs() {
+    let agent = Agent::start();
+    let mut connection = agent.connect();
+    let limits = Limits { cpu_millis: 250, memory_bytes: 48 << 20, ..Limits::default() };
+    let cwd = protocol::GuestPath::absolute("/").unwrap();
+    assert_eq!(connection.ask(&Request::Http { limits, env: Vec::new(), cwd }), Event::Done);
+    connection.stream.write_all(&request_bytes("GET", "/metrics", "", b"")).unwrap();
+    let metrics = Answer::read(connection.stream).json();
+    check(&metrics);
+    assert_eq!((metrics["cpu_count"].as_f64(), metrics["mem_total_mib"].as_f64()), (Some(0.25), Some(48.0)));
 }
 
 #[test]

@@ -5,6 +5,8 @@ mod doors;
 mod downloads;
 mod files;
 mod metrics;
+mod pty;
+mod pty_clients;
 mod sessions;
 mod streams;
 mod uploads;

@@ -83,9 +83,8 @@ pub(super) async fn events_get(
     let (content, truncated) = events(&engine, &named).await?;
     Ok(match scope {
         None => text(content),
-        Some(scope) => {
-            Json(convert::diagnostic_body(&named.sandbox, "events", scope, content, truncated)).into_response()
-        }
+        Some(scope) => Json(convert::diagnostic_body(&named.sandbox, "events", scope, content, truncated))
+            .into_response(),
     })
 }
 
@@ -153,7 +152,9 @@ fn scope_of(query: &[(String, String)], known: &[&str]) -> Result<Option<String>
 }
 
 fn tail_of(query: &[(String, String)]) -> Result<usize, LifecycleError> {
-    let Some((_, text)) = query.iter().rev().find(|(name, _)| name == "tail") else { return Ok(LINES_DEFAULT) };
+    let Some((_, text)) = query.iter().rev().find(|(name, _)| name == "tail") else {
+        return Ok(LINES_DEFAULT);
+    };
     let given = text.parse::<usize>().ok().filter(|lines| (1..=LINES_MAX).contains(lines));
     given.ok_or_else(|| LifecycleError::invalid("tail", format!("must be a number from 1 to {LINES_MAX}")))
 }

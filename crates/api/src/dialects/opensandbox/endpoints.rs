@@ -16,9 +16,7 @@ use super::{
     sandbox::{Named, path_part},
     types::{EndpointBody, ErrorResponse},
 };
-use crate::{
-    extract::QueryParams, origin::host_called, reject::Rejection,
-};
+use crate::{extract::QueryParams, origin::host_called, reject::Rejection};
 
 /// The header that a sandbox's token comes in, as clients are told of it.
 const TOKEN_HEADER_SPELLED: &str = "X-EXECD-ACCESS-TOKEN";

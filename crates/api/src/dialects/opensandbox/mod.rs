@@ -7,6 +7,7 @@ mod convert;
 mod diagnostics;
 mod endpoints;
 mod error;
+mod network_policy;
 mod proxy;
 mod sandbox;
 mod sandboxes;
@@ -48,6 +49,13 @@ pub(crate) fn routes() -> OpenApiRouter<ApiState> {
         .routes(routes!(states::sandbox_resume))
         // /v1/sandboxes/{sandbox_id}/renew-expiration
         .routes(routes!(states::lease_renew))
+        // /v1/sandboxes/{sandbox_id}/networkpolicy
+        .routes(routes!(
+            network_policy::policy_get,
+            network_policy::policy_replace,
+            network_policy::policy_patch,
+            network_policy::policy_rules_delete
+        ))
         // /v1/sandboxes/{sandbox_id}/endpoints/{port}
         .routes(routes!(endpoints::endpoint_get))
         // /v1/sandboxes/{sandbox_id}/snapshots

@@ -65,6 +65,12 @@ pub(super) async fn metrics_event(
         return Err(LifecycleError::invalid("eventType", "must be sandbox.create"));
     }
     let (sandbox, image) = (event.sandbox_id.as_deref(), event.image.as_deref());
-    tracing::debug!(sandbox, image, ms = event.create_duration_ms, success = event.success, "a client made a sandbox");
+    tracing::debug!(
+        sandbox,
+        image,
+        ms = event.create_duration_ms,
+        success = event.success,
+        "a client made a sandbox"
+    );
     Ok(StatusCode::NO_CONTENT)
 }

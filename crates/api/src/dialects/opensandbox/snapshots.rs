@@ -54,7 +54,10 @@ pub(super) async fn snapshot_create(
 ) -> Result<(StatusCode, [(HeaderName, String); 1], Json<SnapshotBody>), LifecycleError> {
     let spec = snapshot_spec(or_default(body)?)?;
     if named.sandbox.state != SandboxState::Running {
-        let text = format!("The sandbox is {}; only of one that runs snapshots are taken", convert::state_word(&named.sandbox));
+        let text = format!(
+            "The sandbox is {}; only of one that runs snapshots are taken",
+            convert::state_word(&named.sandbox)
+        );
         return Err(engine::Error::new(engine::ErrorKind::Conflict, text).into());
     }
     let snapshot = engine.snapshot_create(&named.caller, named.id(), spec).await?;

@@ -30,6 +30,8 @@ pub(super) struct CreateSandboxRequest {
     pub(super) metadata: Option<BTreeMap<String, String>>,
     /// Program and arguments. The sandbox ends with it.
     pub(super) entrypoint: Option<Vec<String>>,
+    /// Whom it may reach; everybody who is not closed to all sandboxes, if it says nothing.
+    pub(super) network_policy: Option<NetworkPolicyBody>,
     /// Who brings credentials to servers; there is none here.
     pub(super) credential_proxy: Option<CredentialProxyConfig>,
     /// `access.renew.extend.seconds`: each use moves the end of the time-out; `idle.pause.seconds`: it is paused when
@@ -40,6 +42,44 @@ pub(super) struct CreateSandboxRequest {
     pub(super) lifecycle: Option<serde_json::Value>,
     /// A template; there are none here.
     pub(super) template_id: Option<String>,
+}
+
+/// Whom a sandbox may reach.
+#[derive(Debug, Default, Deserialize, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(super) struct NetworkPolicyBody {
+    /// `allow` or `deny`: what becomes of what no rule is about. `deny`, if there are rules and nothing is said.
+    #[schema(example = "deny")]
+    pub(super) default_action: Option<String>,
+    /// Rules. The first that matches decides.
+    pub(super) egress: Option<Vec<NetworkRuleBody>>,
+}
+
+/// A rule of a network policy.
+#[derive(Debug, Deserialize, Serialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct NetworkRuleBody {
+    /// `allow` or `deny`.
+    #[schema(example = "allow")]
+    pub(super) action: String,
+    /// A name, `*.` and a name for all below it, an address, or a network in CIDR notation.
+    #[schema(example = "*.example.com")]
+    pub(super) target: String,
+}
+
+/// A network policy that is in force.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct PolicyStatusResponse {
+    #[schema(example = "ok")]
+    pub(super) status: &'static str,
+    /// What becomes of what no rule is about.
+    #[schema(example = "deny_all")]
+    pub(super) mode: &'static str,
+    /// By names and by addresses.
+    #[schema(example = "dns+nft")]
+    pub(super) enforcement_mode: &'static str,
+    pub(super) policy: NetworkPolicyBody,
 }
 
 /// An image.

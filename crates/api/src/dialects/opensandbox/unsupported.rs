@@ -3,7 +3,9 @@
 use super::{error::LifecycleError, types::ErrorResponse};
 
 fn none() -> LifecycleError {
-    LifecycleError::not_here("this server has no pools and no templates; make sandboxes directly, it takes milliseconds")
+    LifecycleError::not_here(
+        "this server has no pools and no templates; make sandboxes directly, it takes milliseconds",
+    )
 }
 
 /// Not here.

@@ -15,7 +15,13 @@ use engine::{
     program::{LimitHit, ProgramResult, Streams},
 };
 use jail::launcher::AtServerEnd;
-use protocol::{HostPath, agent::ExitStatus, launcher::NetworkMode, limits::Limits};
+use protocol::{
+    HostPath,
+    agent::ExitStatus,
+    launcher::NetworkMode,
+    limits::Limits,
+    policy::{Action, NetworkPolicy, Rule, Target},
+};
 use storage::{
     environment::environment_base,
     layout::{DataDir, LayoutError},
@@ -149,7 +155,7 @@ async fn run_unprivileged(
     let store = Store::open(&data.database()).during("open the store")?;
     let (runtime, exits) = NativeRuntime::connect(launcher, data).during("connect to the launcher")?;
     let engine = Engine::start(settings, store, Arc::new(runtime), exits).await.during("start the engine")?;
-    let mut spec = sandbox_spec(options);
+    let mut spec = sandbox_spec(options)?;
     let (output, pieces) = mpsc::channel(streams::PIECES);
     let output_written = streams::output_write(pieces).during("start to write output")?;
     let input = match &job {
@@ -237,17 +243,34 @@ fn records_forget(data: &DataDir) -> io::Result<()> {
     Ok(())
 }
 
-fn sandbox_spec(options: &RunOptions) -> SandboxSpec {
+fn sandbox_spec(options: &RunOptions) -> Outcome<SandboxSpec> {
     let network = match options.net {
         NetOption::None => NetworkMode::None,
         NetOption::Nat => NetworkMode::Nat,
     };
-    SandboxSpec {
+    Ok(SandboxSpec {
         network: Some(network),
+        network_policy: network_policy(options)?,
         limits: LimitsSpec { memory_bytes: Some(options.memory), ..LimitsSpec::default() },
         env: options.env.clone(),
         // Its time limit ends it, and the end of this process.
         lease: Lease::Never,
         ..SandboxSpec::new("cli")
+    })
+}
+
+/// What is denied comes first. Where something is allowed, nothing else is.
+fn network_policy(options: &RunOptions) -> Outcome<Option<NetworkPolicy>> {
+    let RunOptions { allow_net, deny_net, net, .. } = options;
+    if allow_net.is_empty() && deny_net.is_empty() {
+        return Ok(None);
     }
+    if matches!(net, NetOption::None) {
+        let failure = Failure::new("--allow-net and --deny-net are for a sandbox with a network");
+        return Err(failure.hint("add --net nat"));
+    }
+    let rule = |action| move |target: &Target| Rule { action, target: target.clone() };
+    let rules = deny_net.iter().map(rule(Action::Deny)).chain(allow_net.iter().map(rule(Action::Allow)));
+    let default = if allow_net.is_empty() { Action::Allow } else { Action::Deny };
+    NetworkPolicy::new(default, rules.collect()).map(Some).during("read --allow-net and --deny-net")
 }

@@ -5,14 +5,19 @@
 //! only, not for the host as a whole.
 
 mod connections;
+mod elements;
+mod message;
+mod policies;
 mod routes;
 mod rules;
+
+use protocol::policy::NetworkPolicy;
 
 pub(super) use self::rules::check;
 use rustix::io::Errno;
 
-use self::{connections::Connections, routes::Routes};
-use super::{LauncherConfig, NetworkConfig};
+use self::{connections::Connections, policies::Policies, routes::Routes};
+use super::{LauncherConfig, NetworkConfig, ResolverPorts};
 use crate::{
     failure::{Step, StepError},
     netlink::{Netlink, interface_index},
@@ -25,6 +30,9 @@ pub(super) struct Uplink(Option<Parts>);
 struct Parts {
     instance: Instance,
     network: NetworkConfig,
+    resolver: Option<ResolverPorts>,
+    /// None where the kernel does not take rules for them.
+    policies: Option<Policies>,
     netlink: Netlink,
     connections: Connections,
     /// The host's routes that the rules were made for.
@@ -44,7 +52,16 @@ impl Uplink {
     pub(super) fn open(config: &LauncherConfig) -> Result<Self, StepError> {
         let Some(network) = config.network.clone() else { return Ok(Self(None)) };
         let routes = Routes::read()?;
-        rules::load(config.instance, &network, &routes.local)?;
+        let resolver = config.resolver;
+        // In this order: nothing is let through before the policies are in force.
+        let policies = match Policies::open(config.instance, resolver) {
+            Ok(policies) => Some(policies),
+            Err(error) => {
+                super::tell(format_args!("no network policies: {error}"));
+                None
+            }
+        };
+        rules::load(config.instance, &network, resolver, &routes.local)?;
         let mtu = routes
             .default_interface
             .as_deref()
@@ -57,7 +74,17 @@ impl Uplink {
         let open = || -> std::io::Result<_> { Ok((Netlink::open()?, Connections::open()?)) };
         let (netlink, connections) = open().step(|| "open netlink sockets".to_owned())?;
         let instance = config.instance;
-        Ok(Self(Some(Parts { instance, network, netlink, connections, routes, mtu, serial: 0 })))
+        Ok(Self(Some(Parts {
+            instance,
+            network,
+            resolver,
+            policies,
+            netlink,
+            connections,
+            routes,
+            mtu,
+            serial: 0,
+        })))
     }
 
     /// Makes a pair between the host and the network namespace of a sandbox's first process. It goes with
@@ -69,12 +96,39 @@ impl Uplink {
         }
     }
 
-    /// Forgets the connections of a sandbox that has ended: the next one with its address is not to be taken
-    /// for it, nor charged for them.
-    pub(super) fn connections_forget(&mut self, slot: Slot) -> Result<(), StepError> {
+    /// Forgets the connections of a sandbox that has ended, and its policy: the next one with its address is not to
+    /// be taken for it, nor charged for them.
+    pub(super) fn forget(&mut self, slot: Slot) -> Result<(), StepError> {
         match &mut self.0 {
-            Some(parts) => parts.connections.forget(slot.address()),
+            Some(Parts { policies, connections, .. }) => {
+                let removed = policies.as_mut().map_or(Ok(()), |policies| policies.remove(slot));
+                removed.and(connections.forget(slot.address()))
+            }
             None => Ok(()),
+        }
+    }
+
+    /// Takes over the policy of a sandbox that an earlier launcher started.
+    pub(super) fn policy_adopt(&mut self, slot: Slot, policy: NetworkPolicy) -> Result<(), StepError> {
+        match &mut self.0 {
+            Some(Parts { policies: Some(policies), .. }) => policies.adopt(slot, policy),
+            _ => Ok(()),
+        }
+    }
+
+    /// Removes policies of sandboxes that were not taken over.
+    pub(super) fn policies_clean(&mut self) -> Result<(), StepError> {
+        match &mut self.0 {
+            Some(Parts { policies: Some(policies), .. }) => policies.strangers_remove(),
+            _ => Ok(()),
+        }
+    }
+
+    /// The policies, where there are networks and names can be resolved for them.
+    pub(super) fn policies(&mut self) -> Result<&mut Policies, StepError> {
+        match &mut self.0 {
+            Some(Parts { policies: Some(policies), resolver: Some(_), .. }) => Ok(policies),
+            _ => Err(StepError::new("use network policies: this server has none", Errno::OPNOTSUPP)),
         }
     }
 }
@@ -108,7 +162,7 @@ impl Parts {
     fn routes_follow(&mut self) -> Result<(), StepError> {
         let routes = Routes::read()?;
         if routes != self.routes {
-            rules::load(self.instance, &self.network, &routes.local)?;
+            rules::load(self.instance, &self.network, self.resolver, &routes.local)?;
             self.routes = routes;
         }
         Ok(())

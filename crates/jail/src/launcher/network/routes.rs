@@ -2,6 +2,8 @@
 
 use std::net::Ipv4Addr;
 
+use rustix::io::Errno;
+
 use crate::failure::{Step, StepError};
 
 /// Shorter prefixes are ways to the Internet in two halves, as some tunnels have them, not networks.
@@ -18,23 +20,15 @@ pub(super) struct Routes {
 
 impl Routes {
     pub(super) fn read() -> Result<Self, StepError> {
-        let table = std::fs::read_to_string("/proc/net/route").step(|| "read /proc/net/route".to_owned())?;
-        Ok(Self::of(&table))
+        Ok(Self::of(&table_read()?))
     }
 
-    /// Reads the form of `/proc/net/route`: a heading, then interface, destination, gateway, flags, three
-    /// counters and the mask of each route, addresses in hexadecimal in the machine's byte order.
+    /// Reads the form of `/proc/net/route`.
     fn of(table: &str) -> Self {
         let mut routes = Self { default_interface: None, local: Vec::new() };
-        for line in table.lines().skip(1) {
-            let words: Vec<&str> = line.split_whitespace().collect();
-            let [interface, destination, _, _, _, _, _, mask, ..] = words.as_slice() else { continue };
-            let address =
-                |word: &str| u32::from_str_radix(word, 16).map(|number| Ipv4Addr::from(number.to_ne_bytes()));
-            let (Ok(destination), Ok(mask)) = (address(destination), address(mask)) else { continue };
-            let length = mask.to_bits().leading_ones();
+        for (interface, destination, length) in entries(table) {
             if destination.is_unspecified() && length == 0 {
-                routes.default_interface.get_or_insert_with(|| (*interface).to_owned());
+                routes.default_interface.get_or_insert_with(|| interface.to_owned());
             } else if length >= PREFIX_MIN && !interface.starts_with("atl") {
                 routes.local.push(format!("{destination}/{length}"));
             }
@@ -43,6 +37,31 @@ impl Routes {
         routes.local.dedup();
         routes
     }
+}
+
+/// The interface that a sandbox's address alone is behind.
+pub(super) fn interface_of(address: Ipv4Addr) -> Result<String, StepError> {
+    let table = table_read()?;
+    let found = entries(&table).find(|(_, destination, length)| *destination == address && *length == 32);
+    found
+        .map(|(interface, ..)| interface.to_owned())
+        .ok_or_else(|| StepError::new(format!("find the interface of {address}"), Errno::NODEV))
+}
+
+fn table_read() -> Result<String, StepError> {
+    std::fs::read_to_string("/proc/net/route").step(|| "read /proc/net/route".to_owned())
+}
+
+/// Interface, destination and length of the prefix of each route. There is a heading, then interface, destination,
+/// gateway, flags, three counters and the mask, addresses in hexadecimal in the machine's byte order.
+fn entries(table: &str) -> impl Iterator<Item = (&str, Ipv4Addr, u32)> {
+    table.lines().skip(1).filter_map(|line| {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        let [interface, destination, _, _, _, _, _, mask, ..] = words.as_slice() else { return None };
+        let address =
+            |word: &str| u32::from_str_radix(word, 16).map(|number| Ipv4Addr::from(number.to_ne_bytes()));
+        Some((*interface, address(destination).ok()?, address(mask).ok()?.to_bits().leading_ones()))
+    })
 }
 
 #[cfg(test)]

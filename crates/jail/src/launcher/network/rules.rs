@@ -9,7 +9,7 @@ use std::{
 
 use rustix::io::Errno;
 
-use super::super::NetworkConfig;
+use super::super::{NetworkConfig, ResolverPorts};
 use crate::{
     failure::{Step, StepError},
     plan::Instance,
@@ -41,12 +41,22 @@ const CONNECTIONS_MAX: u32 = 1024;
 ///
 /// # Errors
 /// When nft(8) refuses; then the rules stay what they were.
-pub(super) fn load(instance: Instance, network: &NetworkConfig, local: &[String]) -> Result<(), StepError> {
-    table_load(&table(instance, network, local))
+pub(super) fn load(
+    instance: Instance,
+    network: &NetworkConfig,
+    resolver: Option<ResolverPorts>,
+    local: &[String],
+) -> Result<(), StepError> {
+    table_load(&table(instance, network, resolver, local))
 }
 
 /// The rules of one instance, as nft(8) reads them.
-fn table(instance: Instance, network: &NetworkConfig, local: &[String]) -> String {
+fn table(
+    instance: Instance,
+    network: &NetworkConfig,
+    resolver: Option<ResolverPorts>,
+    local: &[String],
+) -> String {
     let name = instance.name();
     let ours = format!("\"{}*\"", instance.interface_prefix());
     let any = "\"atl*\"";
@@ -59,6 +69,15 @@ fn table(instance: Instance, network: &NetworkConfig, local: &[String]) -> Strin
     let nameservers = set(network.nameservers.iter().map(ToString::to_string).collect());
     let allowed =
         set(network.allowed.iter().map(|(address, length)| format!("{address}/{length}")).collect());
+    // Only what was sent there by a rule: nobody reaches it by its own address.
+    let resolver = match resolver {
+        Some(ResolverPorts { udp, tcp }) => format!(
+            "
+        iifname {ours} udp dport {udp} ct status dnat accept
+        iifname {ours} tcp dport {tcp} ct status dnat accept"
+        ),
+        None => String::new(),
+    };
     format!(
         "\
 table inet {name}
@@ -71,7 +90,7 @@ table inet {name} {{
 
     chain input {{
         type filter hook input priority filter - 10; policy accept;
-        iifname {ours} ct state new add @connections {{ ip saddr ct count over {CONNECTIONS_MAX} }} drop
+        iifname {ours} ct state new add @connections {{ ip saddr ct count over {CONNECTIONS_MAX} }} drop{resolver}
         iifname {ours} ip daddr @nameservers meta l4proto {{ tcp, udp }} th dport 53 accept
         iifname {ours} drop
     }}
@@ -100,7 +119,7 @@ table inet {name} {{
 /// # Errors
 /// What nft(8) says, its first line.
 pub(in crate::launcher) fn check(instance: Instance, network: &NetworkConfig) -> Result<(), String> {
-    let checked = nft(&["--check", "-f", "-"], &table(instance, network, &[]), Stdio::piped());
+    let checked = nft(&["--check", "-f", "-"], &table(instance, network, None, &[]), Stdio::piped());
     let output = checked.map_err(|error| format!("nft: {error}"))?;
     if output.status.success() {
         return Ok(());
@@ -110,12 +129,24 @@ pub(in crate::launcher) fn check(instance: Instance, network: &NetworkConfig) ->
 }
 
 /// Loads rules, all or none.
-fn table_load(rules: &str) -> Result<(), StepError> {
+pub(super) fn table_load(rules: &str) -> Result<(), StepError> {
     let load = || -> std::io::Result<()> {
         let loaded = nft(&["-f", "-"], rules, Stdio::inherit())?;
         if loaded.status.success() { Ok(()) } else { Err(std::io::Error::from(Errno::INVAL)) }
     };
     load().step(|| "load the nftables table with nft".to_owned())
+}
+
+/// What a table is, without the elements of its sets.
+pub(super) fn table_list(name: &str) -> Result<String, StepError> {
+    let list = || -> std::io::Result<String> {
+        let listed = nft(&["--terse", "list", "table", "inet", name], "", Stdio::inherit())?;
+        if !listed.status.success() {
+            return Err(Errno::INVAL.into());
+        }
+        Ok(String::from_utf8_lossy(&listed.stdout).into_owned())
+    };
+    list().step(|| format!("list the nftables table {name} with nft"))
 }
 
 fn nft(words: &[&str], rules: &str, stderr: Stdio) -> std::io::Result<Output> {
@@ -146,6 +177,8 @@ mod tests {
             nameservers: vec![Ipv4Addr::new(10, 0, 0, 53)],
             allowed: vec![(Ipv4Addr::new(192, 168, 7, 0), 24)],
         };
-        insta::assert_snapshot!(table(Instance::new(3).unwrap(), &network, &["192.0.2.0/24".to_owned()]));
+        let resolver = Some(ResolverPorts { udp: 5301, tcp: 5302 });
+        let local = ["192.0.2.0/24".to_owned()];
+        insta::assert_snapshot!(table(Instance::new(3).unwrap(), &network, resolver, &local));
     }
 }

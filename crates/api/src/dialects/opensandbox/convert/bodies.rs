@@ -10,11 +10,8 @@ use crate::timestamps::WireTimestamp;
 
 /// A sandbox. In the answer to the request that made it, what it was made from is left out.
 pub(in super::super) fn sandbox_body(sandbox: &Sandbox, with_source: bool) -> SandboxBody {
-    let details: Details = sandbox
-        .details
-        .clone()
-        .and_then(|details| serde_json::from_value(details).ok())
-        .unwrap_or_default();
+    let details: Details =
+        sandbox.details.clone().and_then(|details| serde_json::from_value(details).ok()).unwrap_or_default();
     SandboxBody {
         id: sandbox.id.to_string(),
         image: details.image.filter(|_| with_source),

@@ -12,7 +12,7 @@ use super::{
         error::LifecycleError,
         types::{CreateSandboxRequest, ImageAuth, ImageBody, ImageSpec, PlatformSpec},
     },
-    labels,
+    labels, network_policy,
     quantity::{thousandths, whole},
 };
 
@@ -63,12 +63,14 @@ pub(in super::super) fn creation(
     }
     let origin = source(request.image.as_ref(), request.snapshot_id.as_deref())?;
     platform_check(request.platform.as_ref())?;
-    let given = request.resource_limits.ok_or_else(|| LifecycleError::invalid("resourceLimits", "is missing"))?;
+    let given =
+        request.resource_limits.ok_or_else(|| LifecycleError::invalid("resourceLimits", "is missing"))?;
     let limits = limits(&given)?;
     if let Some(requests) = &request.resource_requests {
         self::limits(requests)?;
     }
     let entrypoint = entrypoint(request.entrypoint, origin.is_some())?;
+    let network_policy = request.network_policy.map(network_policy::policy).transpose()?.flatten();
     let network = if settings.network_available { NetworkMode::Nat } else { NetworkMode::None };
     let image = image(request.image.as_ref())?;
     let details = Details {
@@ -79,7 +81,9 @@ pub(in super::super) fn creation(
     };
     let spec = SandboxSpec {
         image,
-        network: Some(network),
+        // Where there is none it is refused: nothing runs less guarded than it was asked for.
+        network: if network_policy.is_some() { None } else { Some(network) },
+        network_policy,
         limits,
         env: env(request.env.unwrap_or_default())?,
         metadata: labels::metadata(request.metadata.unwrap_or_default())?,
@@ -198,7 +202,9 @@ fn env(given: BTreeMap<String, Option<String>>) -> Result<Vec<(String, String)>,
 fn lease(timeout: Option<i64>) -> Result<Lease, LifecycleError> {
     match timeout {
         None => Ok(Lease::Never),
-        Some(seconds) if seconds >= TIMEOUT_MIN_S => Ok(Lease::After(Duration::from_secs(seconds.unsigned_abs()))),
+        Some(seconds) if seconds >= TIMEOUT_MIN_S => {
+            Ok(Lease::After(Duration::from_secs(seconds.unsigned_abs())))
+        }
         Some(seconds) => {
             let problem = format!("must be at least {TIMEOUT_MIN_S} seconds, not {seconds}");
             Err(LifecycleError::invalid("timeout", problem))

@@ -50,9 +50,8 @@ impl SandboxFilter {
     pub(in super::super) fn of(query: &[(String, String)]) -> Result<Self, LifecycleError> {
         let metadata = query.iter().filter(|(name, _)| name == "metadata");
         // The value is a query of its own, encoded once more.
-        let metadata = metadata
-            .flat_map(|(_, value)| form_urlencoded::parse(value.as_bytes()).into_owned())
-            .collect();
+        let metadata =
+            metadata.flat_map(|(_, value)| form_urlencoded::parse(value.as_bytes()).into_owned()).collect();
         Ok(Self { states: states_of(query), metadata, page: Page::of(query)? })
     }
 
@@ -84,7 +83,12 @@ impl SnapshotFilter {
         let one = |wanted: &str| {
             query.iter().rev().find(|(name, _)| name == wanted).map(|(_, value)| value.clone())
         };
-        Ok(Self { states: states_of(query), sandbox: one("sandboxId"), name: one("name"), page: Page::of(query)? })
+        Ok(Self {
+            states: states_of(query),
+            sandbox: one("sandboxId"),
+            name: one("name"),
+            page: Page::of(query)?,
+        })
     }
 
     /// Whether it fits. All snapshots that are listed are ready.

@@ -29,7 +29,8 @@ pub(super) async fn forward(
     entrant: &Entrant,
     mut request: Request,
 ) -> Result<Response, LifecycleError> {
-    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(|error| broken(&error))?;
+    let (mut sender, connection) =
+        http1::handshake(TokioIo::new(stream)).await.map_err(|error| broken(&error))?;
     tokio::spawn(async move {
         if let Err(error) = connection.with_upgrades().await {
             tracing::debug!(%error, "the connection into a sandbox ended");
@@ -40,7 +41,8 @@ pub(super) async fn forward(
     let mut response = sender.send_request(request).await.map_err(|error| broken(&error))?;
     let is_upgraded = response.status() == StatusCode::SWITCHING_PROTOCOLS;
     if is_upgraded {
-        let client = client.ok_or_else(|| failed("what is inside changes the protocol without being asked"))?;
+        let client =
+            client.ok_or_else(|| failed("what is inside changes the protocol without being asked"))?;
         let inside = upgrade::on(&mut response);
         tokio::spawn(async move {
             if let Err(error) = join(client, inside).await {
@@ -81,7 +83,10 @@ fn path_split(path: &str) -> (&str, &str) {
     }
 }
 
-async fn join(client: upgrade::OnUpgrade, inside: upgrade::OnUpgrade) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+async fn join(
+    client: upgrade::OnUpgrade,
+    inside: upgrade::OnUpgrade,
+) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
     let (client, inside) = tokio::try_join!(client, inside)?;
     let (mut client, mut inside) = (TokioIo::new(client), TokioIo::new(inside));
     tokio::io::copy_bidirectional(&mut client, &mut inside).await?;

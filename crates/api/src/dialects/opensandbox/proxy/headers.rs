@@ -139,7 +139,8 @@ mod tests {
 
     #[test]
     fn the_way_is_told_and_can_not_be_made_up() {
-        let headers = inward_of(&[("x-forwarded-for", "10.0.0.1"), ("x-forwarded-host", "evil"), ("host", "x")]);
+        let headers =
+            inward_of(&[("x-forwarded-for", "10.0.0.1"), ("x-forwarded-host", "evil"), ("host", "x")]);
         assert_eq!(headers["x-forwarded-for"], "192.0.2.1");
         assert_eq!(headers["x-forwarded-host"], "atoll.example");
         assert_eq!(headers["x-forwarded-prefix"], "/p");

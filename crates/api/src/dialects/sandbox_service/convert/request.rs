@@ -129,6 +129,7 @@ fn memory_bytes(mib: u64, max_bytes: u64) -> Result<u64, Rejection> {
 
 #[cfg(test)]
 mod tests {
+    use engine::Lease;
     use serde_json::{Value, json};
 
     use super::*;

@@ -41,7 +41,12 @@ fn vm() -> Sandbox {
         lease_until: None,
         limits: Limits::default(),
         network: NetworkMode::Nat,
-        metadata: BTreeMap::new(),
+        network_policy: None,
+        metadata: std::collections::BTreeMap::new(),
+        entrypoint: None,
+        on_access: engine::OnAccess::default(),
+        details: None,
+        env: Vec::new(),
         program: None,
         last_result: None,
     }
@@ -81,6 +86,7 @@ fn only_this_dialects_sandboxes_are_machines() {
 #[test]
 fn a_snapshot_has_the_documented_fields_and_those_of_the_server_before() {
     let snapshot = Snapshot {
+        outlives: false,
         id: SnapshotId::random(),
         number: 9,
         sandbox: vm().id,
@@ -147,6 +153,7 @@ fn commands_and_their_time_are_checked() {
 
 fn outcome(status: ExitStatus, stderr: &str, notes: &str) -> CommandBody {
     let snapshot = Snapshot {
+        outlives: false,
         id: SnapshotId::random(),
         number: 0,
         sandbox: SandboxId::random(),

@@ -32,7 +32,12 @@ fn sandbox() -> Sandbox {
         lease_until: Some("2024-12-09T19:40:00.5Z".parse().unwrap()),
         limits: Limits::default(),
         network: NetworkMode::None,
-        metadata: BTreeMap::new(),
+        network_policy: None,
+        metadata: std::collections::BTreeMap::new(),
+        entrypoint: None,
+        on_access: engine::OnAccess::default(),
+        details: None,
+        env: Vec::new(),
         program: Some(program(Mode::Oneshot, false)),
         last_result: None,
     }

@@ -1,0 +1,2 @@
+-- Whom it may reach. JSON: protocol::policy::NetworkPolicy
+ALTER TABLE sandboxes ADD COLUMN network_policy TEXT;

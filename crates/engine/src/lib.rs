@@ -47,3 +47,4 @@ pub use sandbox_spec::{
 };
 pub use settings::Settings;
 pub use snapshot::{Snapshot, SnapshotName, SnapshotSpec};
+pub use tokens::Purpose;

@@ -1,7 +1,7 @@
-//! The access token of each sandbox: whoever has it may talk to what runs inside, and do nothing else.
+//! The access tokens of each sandbox: whoever has one may do what it is for, and nothing else.
 //!
-//! It is not kept: it follows from the sandbox's id and a secret of this server (HMAC-SHA-256, RFC 2104). It ends with
-//! the sandbox.
+//! They are not kept: they follow from the sandbox's id and a secret of this server (HMAC-SHA-256, RFC 2104). They end
+//! with the sandbox.
 
 use hmac::{Hmac, KeyInit, Mac};
 use protocol::SandboxId;
@@ -12,6 +12,24 @@ use subtle::ConstantTimeEq;
 use crate::{Caller, Engine, Error, Result, Sandbox};
 
 const SECRET_BYTES: usize = 32;
+
+/// What a token is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// To talk to what runs inside, and to have things run there.
+    Enter,
+    /// To see and change the network policy.
+    NetworkPolicy,
+}
+
+impl Purpose {
+    fn word(self) -> &'static [u8] {
+        match self {
+            Self::Enter => b"enter",
+            Self::NetworkPolicy => b"network-policy",
+        }
+    }
+}
 
 /// Makes tokens.
 pub(crate) struct Tokens(Hmac<Sha256>);
@@ -33,9 +51,10 @@ impl Tokens {
         Hmac::new_from_slice(secret.as_bytes()).map(Self).map_err(Error::internal)
     }
 
-    fn token(&self, sandbox: SandboxId) -> String {
+    fn token(&self, sandbox: SandboxId, purpose: Purpose) -> String {
         let mut mac = self.0.clone();
         mac.update(sandbox.uuid().as_bytes());
+        mac.update(purpose.word());
         hex(&mac.finalize().into_bytes())
     }
 }
@@ -50,17 +69,17 @@ fn hex(bytes: &[u8]) -> String {
 }
 
 impl Engine {
-    /// A sandbox's access token: 64 hex digits.
+    /// A sandbox's access token for something: 64 hex digits.
     #[must_use]
-    pub fn access_token(&self, sandbox: &Sandbox) -> String {
-        self.inner.tokens.token(sandbox.id)
+    pub fn access_token(&self, sandbox: &Sandbox, purpose: Purpose) -> String {
+        self.inner.tokens.token(sandbox.id, purpose)
     }
 
     /// Whoever presents a sandbox's access token, as the owner of that sandbox; none if it is not that. Compared in
     /// constant time.
     #[must_use]
-    pub fn caller_by_token(&self, id: SandboxId, token: &str) -> Option<Caller> {
-        let right = self.inner.tokens.token(id);
+    pub fn caller_by_token(&self, id: SandboxId, token: &str, purpose: Purpose) -> Option<Caller> {
+        let right = self.inner.tokens.token(id, purpose);
         let fits: bool = right.as_bytes().ct_eq(token.as_bytes()).into();
         let handle = self.handle(&Caller::open(), id).ok().filter(|_| fits)?;
         let owner = handle.view.borrow().owner.clone();

@@ -30,7 +30,10 @@ fn the_first_rule_about_an_address_decides() {
             rule("deny", &format!("{}.33/32", internet.net)), rule("allow", &format!("{}.0/24", internet.net)),
         ]})
     });
-    assert_eq!(sandbox.reach("report('name', lambda: resolved('name.example'))")["name"], internet.address(32));
+    assert_eq!(
+        sandbox.reach("report('name', lambda: resolved('name.example'))")["name"],
+        internet.address(32)
+    );
     refused(&sandbox.reach(&every_way(&internet.address(32))));
     assert_eq!(sandbox.reach(&every_way(&internet.address(33)))["tcp"], internet.address(33), "by its name");
     assert_eq!(sandbox.reach(&every_way(&internet.address(34)))["tcp"], internet.address(34));
@@ -63,7 +66,9 @@ fn a_policy_of_one_is_nothing_to_another() {
     let (first, second) = (every_way(&internet.address(30)), every_way(&internet.address(31)));
     refused(&guarded.reach(&first));
     refused(&other.reach(&second));
-    for (sandbox, code, last) in [(&guarded, &second, 31), (&other, &first, 30), (&open, &first, 30), (&open, &second, 31)] {
+    for (sandbox, code, last) in
+        [(&guarded, &second, 31), (&other, &first, 30), (&open, &first, 30), (&open, &second, 31)]
+    {
         assert_eq!(sandbox.reach(code)["tcp"], internet.address(last));
     }
 }
@@ -74,7 +79,10 @@ fn a_policy_that_is_none_is_refused_with_its_field() {
     let client = client(&server);
     for (policy, field) in [
         (json!({"defaultAction": "maybe"}), "networkPolicy.defaultAction"),
-        (json!({"egress": [rule("allow", "a.example"), rule("drop", "b.example")]}), "networkPolicy.egress[1].action"),
+        (
+            json!({"egress": [rule("allow", "a.example"), rule("drop", "b.example")]}),
+            "networkPolicy.egress[1].action",
+        ),
         (json!({"egress": [rule("allow", "https://a.example/")]}), "networkPolicy.egress[0].target"),
         (json!({"egress": [rule("allow", "192.0.2.1/33")]}), "networkPolicy.egress[0].target"),
         (json!({"egress": [rule("allow", "2001:db8::/32")]}), "networkPolicy"),
@@ -83,7 +91,11 @@ fn a_policy_that_is_none_is_refused_with_its_field() {
         let body = json!({"image": {"uri": "host"}, "resourceLimits": {"memory": "256Mi"}, "entrypoint": ["true"], "networkPolicy": policy});
         for answer in [client.post("/v1/sandboxes", &body), sandbox.policy("PUT", Some(&policy))] {
             assert_eq!(answer.status, 400, "{}", answer.text);
-            assert!(answer.json()["message"].as_str().unwrap().starts_with(&format!("{field}: ")), "{}", answer.text);
+            assert!(
+                answer.json()["message"].as_str().unwrap().starts_with(&format!("{field}: ")),
+                "{}",
+                answer.text
+            );
         }
     }
     assert_eq!(sandbox.policy("GET", None).json()["policy"], allowing(&["good.example"]));

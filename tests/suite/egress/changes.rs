@@ -18,8 +18,13 @@ fn a_change_is_in_force_when_it_is_answered() {
         assert_eq!((outcomes["a"].as_str(), outcomes["b"].as_str()), (first, second));
     };
     expect(&a, "no such name");
-    let patched = sandbox.policy_change("PATCH", &json!([rule("allow", "b.example"), rule("deny", "b.example")]));
-    assert_eq!(patched["policy"], allowing(&["b.example", "a.example"]), "the newest first, and the first of two");
+    let patched =
+        sandbox.policy_change("PATCH", &json!([rule("allow", "b.example"), rule("deny", "b.example")]));
+    assert_eq!(
+        patched["policy"],
+        allowing(&["b.example", "a.example"]),
+        "the newest first, and the first of two"
+    );
     expect(&a, &b);
     sandbox.policy_change("PATCH", &json!([rule("deny", "a.example")]));
     expect("no such name", &b);

@@ -40,6 +40,8 @@ impl Internet {
         ip(&format!("link add {interface} type veth peer name eth0 netns {namespace}"));
         ip(&format!("addr add {net}.1/24 dev {interface}"));
         ip(&format!("link set {interface} up"));
+        // As on a machine whose uplink it is.
+        fs::write(format!("/proc/sys/net/ipv4/conf/{interface}/forwarding"), "1").unwrap();
         ip(&format!("-n {namespace} link set lo up"));
         for last in (10..50).chain([53, 54]) {
             ip(&format!("-n {namespace} addr add {net}.{last}/24 dev eth0"));

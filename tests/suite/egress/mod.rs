@@ -4,5 +4,5 @@ mod addresses;
 mod changes;
 mod internet;
 mod names;
-mod servers;
 mod sandbox;
+mod servers;

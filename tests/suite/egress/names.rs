@@ -100,9 +100,10 @@ fn a_long_answer_comes_over_a_connection() {
 
 #[test]
 fn a_name_that_stands_for_another_counts_as_it_was_asked_for() {
-    let (internet, _server, sandbox) = guarded(&zone(), |_| {
-        json!({"egress": [rule("deny", "bad.example"), rule("allow", "alias.example"), rule("allow", "leads.example")]})
-    });
+    let (internet, _server, sandbox) = guarded(
+        &zone(),
+        |_| json!({"egress": [rule("deny", "bad.example"), rule("allow", "alias.example"), rule("allow", "leads.example")]}),
+    );
     let reached = sandbox.reach(
         "report('alias', lambda: greeted('alias.example'))\nreport('its target', lambda: resolved('target.example'))\n\
          report('leads to a denied one', lambda: resolved('leads.example'))",
@@ -124,7 +125,9 @@ fn a_denied_name_is_closed_by_its_address_though_nobody_asked_for_it() {
     assert_eq!(reached["other"], internet.address(22));
     // Names below one can't be known before they are asked for; from then on their addresses are closed.
     let below = internet.address(28);
-    let code = format!("report('asked', lambda: resolved('x.bad.example'))\nreport('then', lambda: greeted('{below}'))");
+    let code = format!(
+        "report('asked', lambda: resolved('x.bad.example'))\nreport('then', lambda: greeted('{below}'))"
+    );
     let reached = sandbox.reach(&code);
     assert_eq!((reached["asked"].as_str(), reached["then"].as_str()), ("no such name", "EHOSTUNREACH"));
 }
@@ -138,7 +141,7 @@ fn the_resolver_answers_sandboxes_with_a_policy_only() {
     let gateway = std::net::Ipv4Addr::from(number.to_le_bytes());
     // By its own address it is closed to all sandboxes, also to those whose questions are led there.
     let code = ports.iter().fold(String::new(), |code, port| {
-        code + &format!("report('{port}', lambda: echoed('{gateway}', port={port}))\nreport('c{port}', lambda: socket.create_connection(('{gateway}', {port}), timeout=1).close())\n")
+        code + &format!("report('{port}', lambda: echoed('{gateway}', port={port}, times=3))\nreport('c{port}', lambda: socket.create_connection(('{gateway}', {port}), timeout=1).close())\n")
     });
     let open = super::sandbox::Sandbox::create(&super::internet::client(&server), &Value::Null);
     for sandbox in [&sandbox, &open] {
@@ -149,7 +152,8 @@ fn the_resolver_answers_sandboxes_with_a_policy_only() {
     let asker = std::net::UdpSocket::bind("0.0.0.0:0").unwrap();
     asker.set_read_timeout(Some(std::time::Duration::from_secs(1))).unwrap();
     for port in ports {
-        let _ = asker.send_to(b"\0\x07\x01\0\0\x01\0\0\0\0\0\0\x04good\x07example\0\0\x01\0\x01", (gateway, port));
+        let _ = asker
+            .send_to(b"\0\x07\x01\0\0\x01\0\0\0\0\0\0\x04good\x07example\0\0\x01\0\x01", (gateway, port));
         asker.recv(&mut [0; 512]).unwrap_err();
     }
     assert_eq!(internet.asked(), "");

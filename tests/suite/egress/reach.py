@@ -22,12 +22,19 @@ def greeted(address):
         return server.recv(64).decode().strip()
 
 
-def echoed(address, kind=socket.SOCK_DGRAM, protocol=0, data=b"x", port=7):
-    with socket.socket(socket.AF_INET, kind, protocol) as client:
-        client.settimeout(5)
+def echoed(address, protocol=0, data=b"x", port=7, times=20):
+    """Sends until there is an answer: the kernel says no more than once a second that something is refused."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM, protocol) as client:
+        client.settimeout(0.5)
         client.connect((address, port))
-        client.send(data)
-        client.recv(64)
+        for left in reversed(range(times)):
+            client.send(data)
+            try:
+                client.recv(64)
+                return
+            except TimeoutError:
+                if not left:
+                    raise
 
 
 def pinged(address):

@@ -2,7 +2,7 @@
 //!
 //! Everything here reads files: it belongs on the file thread.
 
-use std::{fs::File, io::Read, path::Path};
+use std::{fs::File, io::Read, path::Path, sync::OnceLock};
 
 use rustix::fs::{Mode, OFlags, open};
 
@@ -18,22 +18,31 @@ pub(super) struct User {
     pub(super) home: String,
 }
 
-/// All users and groups, read once for whoever asks for many.
+/// All users and groups, each read when somebody first asks, and once for whoever asks for many.
 pub(super) struct Accounts {
-    users: Vec<User>,
-    groups: Vec<(String, u32)>,
+    users: OnceLock<Vec<User>>,
+    groups: OnceLock<Vec<(String, u32)>>,
 }
 
 impl Accounts {
     pub(super) fn read() -> Self {
-        Self {
-            users: small_file_read(Path::new("/etc/passwd")).lines().filter_map(user_parse).collect(),
-            groups: small_file_read(Path::new("/etc/group")).lines().filter_map(group_parse).collect(),
-        }
+        Self { users: OnceLock::new(), groups: OnceLock::new() }
+    }
+
+    fn users(&self) -> &[User] {
+        self.users.get_or_init(|| {
+            small_file_read(Path::new("/etc/passwd")).lines().filter_map(user_parse).collect()
+        })
+    }
+
+    fn groups(&self) -> &[(String, u32)] {
+        self.groups.get_or_init(|| {
+            small_file_read(Path::new("/etc/group")).lines().filter_map(group_parse).collect()
+        })
     }
 
     pub(super) fn user(&self, uid: u32) -> Option<&User> {
-        self.users.iter().find(|user| user.uid == uid)
+        self.users().iter().find(|user| user.uid == uid)
     }
 
     /// The user's name, or the number where there is none.
@@ -43,18 +52,18 @@ impl Accounts {
 
     /// The group's name, or the number where there is none.
     pub(super) fn group_name(&self, gid: u32) -> String {
-        let group = self.groups.iter().find(|(_, known)| *known == gid);
+        let group = self.groups().iter().find(|(_, known)| *known == gid);
         group.map_or_else(|| gid.to_string(), |(name, _)| name.clone())
     }
 
     /// The number of a name, or of a number.
     pub(super) fn user_id(&self, name: &str) -> Option<u32> {
-        self.users.iter().find(|user| user.name == name).map(|user| user.uid).or_else(|| id_parse(name))
+        self.users().iter().find(|user| user.name == name).map(|user| user.uid).or_else(|| id_parse(name))
     }
 
     /// As [`Self::user_id`], of a group.
     pub(super) fn group_id(&self, name: &str) -> Option<u32> {
-        self.groups.iter().find(|(known, _)| known == name).map(|(_, gid)| *gid).or_else(|| id_parse(name))
+        self.groups().iter().find(|(known, _)| known == name).map(|(_, gid)| *gid).or_else(|| id_parse(name))
     }
 }
 
@@ -64,8 +73,12 @@ pub(super) fn small_file_read(path: &Path) -> String {
     let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
     let mut bytes = Vec::new();
     if let Ok(file) = open(path, flags, Mode::empty()).map(File::from)
-        && file.metadata().is_ok_and(|found| found.is_file())
+        && let Ok(found) = file.metadata()
+        && found.is_file()
     {
+        let length = found.len().min(SMALL_BYTES_MAX);
+        // Room for all of it, and for seeing that there is no more.
+        bytes.reserve_exact(usize::try_from(length).unwrap_or_default() + 1);
         // As far as it can be read.
         let _ = file.take(SMALL_BYTES_MAX).read_to_end(&mut bytes);
     }

@@ -24,8 +24,10 @@ pub(super) fn environment_of(
 ) -> BTreeMap<String, String> {
     let mut variables = given.map_or_else(inherited, |given| given.iter().cloned().collect());
     variables.entry("PATH".to_owned()).or_insert_with(|| PATH_DEFAULT.to_owned());
-    if let Some(user) = accounts.user(own_uid) {
-        variables.entry("HOME".to_owned()).or_insert_with(|| user.home.clone());
+    if !variables.contains_key("HOME")
+        && let Some(user) = accounts.user(own_uid)
+    {
+        variables.insert("HOME".to_owned(), user.home.clone());
     }
     let home = variables.get("HOME").map_or("/", String::as_str).trim_end_matches('/');
     let file = format!("{home}/{FILE_NAME}");

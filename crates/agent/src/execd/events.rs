@@ -39,11 +39,16 @@ pub(super) fn event(kind: &'static str) -> ServerStreamEvent<'static> {
 pub(super) fn exec_stream(agent: &Rc<Agent>, exec: &Rc<Exec>) -> Reply {
     let (pieces, body) = body_stream(None);
     let tap = Tap::new(agent, exec);
-    let id = exec.id.to_string();
+    let mut begin = Vec::new();
+    event_push(&mut begin, &init(&exec.id.to_string()));
+    pieces.begin(begin);
     tokio::task::spawn_local(async move {
-        tokio::select! {
-            () = events_send(tap, &id, &pieces) => {}
-            () = pieces.gone() => {}
+        let last = tokio::select! {
+            last = events_send(tap, &pieces) => last,
+            () = pieces.gone() => None,
+        };
+        if let Some(last) = last {
+            pieces.end(last).await;
         }
     });
     event_stream(body)
@@ -61,17 +66,17 @@ fn init(id: &str) -> ServerStreamEvent<'_> {
     ServerStreamEvent { text: Some(id), ..event("init") }
 }
 
-async fn events_send(mut tap: Tap, id: &str, pieces: &Pieces) {
+/// Sends events until the exec has ended, and returns the last ones; `None` if they are for nobody.
+async fn events_send(mut tap: Tap, pieces: &Pieces) -> Option<Vec<u8>> {
     let begin = Instant::now();
     let (mut stdout, mut stderr) = (Lines::default(), Lines::default());
     let mut keep_alive = interval_at((begin + KEEP_ALIVE).into(), KEEP_ALIVE);
     keep_alive.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut out = Vec::new();
-    event_push(&mut out, &init(id));
     loop {
         // Nothing is asked of the exec before the client has taken what came before.
         if !out.is_empty() && pieces.send(std::mem::take(&mut out)).await.is_err() {
-            return;
+            return None;
         }
         let next = tokio::select! {
             biased;
@@ -96,10 +101,9 @@ async fn events_send(mut tap: Tap, id: &str, pieces: &Pieces) {
                     }
                 }
                 end_push(&mut out, &end, begin);
-                let _ = pieces.send(out).await;
-                return;
+                return Some(out);
             }
-            Tapped::Replaced => return,
+            Tapped::Replaced => return None,
         }
     }
 }

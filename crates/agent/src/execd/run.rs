@@ -78,7 +78,10 @@ pub(super) async fn run_start_before(
         let ids = (uid.unwrap_or(own.0), gid.or(uid.map(group_of)).unwrap_or(own.1));
         Ok((cwd, ids, environment_of(given, &accounts, own.0, uid, envs)))
     };
-    let (cwd, (uid, gid), mut env) = agent.files.run(prepare).await.map_err(start_refuse)?;
+    // Where no program runs, there is no output that a slow disk could hold up, and the way to the file thread and back
+    // takes longer than the look.
+    let prepared = if agent.execs.none_runs() { prepare() } else { agent.files.run(prepare).await };
+    let (cwd, (uid, gid), mut env) = prepared.map_err(start_refuse)?;
     if let Before::Terminal(_) = before {
         // An agent that no terminal started may have been told that there is none.
         if env.get("TERM").is_none_or(|term| term.is_empty() || term == "dumb") {

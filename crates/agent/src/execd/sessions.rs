@@ -130,6 +130,8 @@ pub(super) async fn remove(agent: &Rc<Agent>, id: &str) -> Result<Reply, HttpErr
     agent.execd.sessions.0.borrow_mut().remove(&id);
     if let Some(exec) = session.running() {
         exec_interrupt(agent, &exec);
+        // The last that a shell does is to leave its state in the folder.
+        exec.exited().await;
     }
     folder_remove(&agent.files, session.folder.clone()).await?;
     Ok(empty())

@@ -14,12 +14,18 @@ use tokio::sync::mpsc;
 pub(crate) enum Outgoing {
     /// All of it; taken when it was sent.
     Whole(Option<Bytes>),
-    /// Pieces that come later, and their length together where it is known.
-    Pieces(mpsc::Receiver<io::Result<Bytes>>, Option<u64>),
+    /// Pieces that come later, and their length together where it is known; 0 after the last.
+    Pieces(mpsc::Receiver<io::Result<Piece>>, Option<u64>),
 }
 
 /// The end of a body where pieces are put in.
-pub(crate) struct Pieces(mpsc::Sender<io::Result<Bytes>>);
+pub(crate) struct Pieces(mpsc::Sender<io::Result<Piece>>);
+
+/// A piece of a body.
+pub(crate) struct Piece {
+    bytes: Bytes,
+    is_last: bool,
+}
 
 /// The client reads no more.
 #[derive(Debug)]
@@ -32,12 +38,24 @@ pub(crate) fn body_stream(length: Option<u64>) -> (Pieces, Outgoing) {
 }
 
 impl Pieces {
+    /// Puts in the first piece, which is sent together with the answer's head.
+    pub(crate) fn begin(&self, piece: impl Into<Bytes>) {
+        // There is room for it, and the other end is still to be given away.
+        let _ = self.0.try_send(Ok(Piece { bytes: piece.into(), is_last: false }));
+    }
+
     /// Sends a piece.
     ///
     /// # Errors
     /// [`Gone`].
     pub(crate) async fn send(&self, piece: impl Into<Bytes>) -> Result<(), Gone> {
-        self.0.send(Ok(piece.into())).await.map_err(|_| Gone)
+        self.0.send(Ok(Piece { bytes: piece.into(), is_last: false })).await.map_err(|_| Gone)
+    }
+
+    /// Sends the last piece, and the end of the body together with it.
+    pub(crate) async fn end(self, piece: impl Into<Bytes>) {
+        // Who reads no more needs no end.
+        let _ = self.0.send(Ok(Piece { bytes: piece.into(), is_last: true })).await;
     }
 
     /// Breaks the body off, so that the client can tell that it is not whole.
@@ -63,10 +81,12 @@ impl Body for Outgoing {
             Self::Whole(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
             Self::Pieces(pieces, left) => {
                 let piece = std::task::ready!(pieces.poll_recv(context));
-                if let (Some(left), Some(Ok(piece))) = (left, &piece) {
-                    *left = left.saturating_sub(piece.len() as u64);
+                match (left, &piece) {
+                    (left, Some(Ok(Piece { is_last: true, .. }))) => *left = Some(0),
+                    (Some(left), Some(Ok(piece))) => *left = left.saturating_sub(piece.bytes.len() as u64),
+                    _ => {}
                 }
-                Poll::Ready(piece.map(|piece| piece.map(Frame::data)))
+                Poll::Ready(piece.map(|piece| piece.map(|piece| Frame::data(piece.bytes))))
             }
         }
     }

@@ -1,6 +1,9 @@
 //! The task's part in network policies: what is on record is in force.
 
-use protocol::{launcher::{LaunchSpec, NetworkMode}, policy::NetworkPolicy};
+use protocol::{
+    launcher::{LaunchSpec, NetworkMode},
+    policy::NetworkPolicy,
+};
 use tokio::sync::watch;
 
 use super::{handle::PolicyChange, task::State};

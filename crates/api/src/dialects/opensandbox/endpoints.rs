@@ -8,7 +8,7 @@ use axum::{
     http::{HeaderMap, Uri, request::Parts},
     response::{IntoResponse, Response},
 };
-use engine::Engine;
+use engine::{Engine, Purpose};
 use protocol::SandboxId;
 
 use super::{
@@ -18,8 +18,19 @@ use super::{
 };
 use crate::{extract::QueryParams, origin::host_called, reject::Rejection};
 
-/// The header that a sandbox's token comes in, as clients are told of it.
-const TOKEN_HEADER_SPELLED: &str = "X-EXECD-ACCESS-TOKEN";
+/// The port that clients look for execd on.
+pub(super) const EXECD_PORT: u16 = 44_772;
+/// The port that clients look for the network policy on. Nothing inside listens there: the server answers.
+pub(super) const EGRESS_PORT: u16 = 18_080;
+
+/// What opens a port: the header, as clients are told of it, and what the token is for. Who may run programs in a
+/// sandbox may not change whom it reaches.
+pub(super) fn opened_by(port: u16) -> (&'static str, Purpose) {
+    match port {
+        EGRESS_PORT => ("OPENSANDBOX-EGRESS-AUTH", Purpose::NetworkPolicy),
+        _ => ("X-EXECD-ACCESS-TOKEN", Purpose::Enter),
+    }
+}
 
 /// Says where a port of a sandbox is reached. Both modes of clients get the same answer.
 #[utoipa::path(
@@ -49,9 +60,10 @@ pub(super) async fn endpoint_get(
     let QueryParams(query) = query?;
     query_check(&query)?;
     let host = host_called(&uri, &headers).map_or_else(|| "localhost".to_owned(), |host| host.to_string());
+    let (header, purpose) = opened_by(port);
     Ok(Json(EndpointBody {
         endpoint: endpoint(&host, named.id(), port),
-        headers: BTreeMap::from([(TOKEN_HEADER_SPELLED, engine.access_token(&named.sandbox))]),
+        headers: BTreeMap::from([(header, engine.access_token(&named.sandbox, purpose))]),
     }))
 }
 

@@ -5,6 +5,7 @@
 
 mod convert;
 mod diagnostics;
+mod egress;
 mod endpoints;
 mod error;
 mod network_policy;

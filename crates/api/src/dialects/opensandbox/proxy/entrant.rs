@@ -2,21 +2,18 @@
 
 use axum::{
     extract::{FromRef, FromRequestParts},
-    http::{HeaderName, request::Parts},
+    http::request::Parts,
     response::Response,
 };
 use engine::{Caller, Engine};
 use protocol::SandboxId;
 
 use super::super::{
-    endpoints::Port,
+    endpoints::{EXECD_PORT, Port, opened_by},
     error::refusal_response,
     sandbox::{not_found, path_part},
 };
 use crate::auth::{Identity, Refusal};
-
-/// The header that a sandbox's token comes in.
-pub(super) const TOKEN_HEADER: HeaderName = HeaderName::from_static("x-execd-access-token");
 
 /// Who enters, and where.
 pub(in super::super) struct Entrant {
@@ -35,14 +32,16 @@ where
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Response> {
         let name = path_part(parts, state, "sandbox_id").await;
         let id: Option<SandboxId> = name.parse().ok();
-        let token = parts.headers.get(TOKEN_HEADER).and_then(|token| token.to_str().ok());
-        let by_token = || Engine::from_ref(state).caller_by_token(id?, token?);
+        let port = Port::from_request_parts(parts, state).await;
+        let (header, purpose) = opened_by(port.as_ref().map_or(EXECD_PORT, |Port(port)| *port));
+        let token = parts.headers.get(header).and_then(|token| token.to_str().ok());
+        let by_token = || Engine::from_ref(state).caller_by_token(id?, token?, purpose);
         let caller = match by_token() {
             Some(caller) => caller,
             None => by_key(&Identity::of(&parts.extensions), token.is_some()).map_err(refusal_response)?,
         };
         let id = id.ok_or_else(|| not_found(&name))?;
-        let Port(port) = Port::from_request_parts(parts, state).await?;
+        let Port(port) = port?;
         Ok(Self { caller, id, port })
     }
 }

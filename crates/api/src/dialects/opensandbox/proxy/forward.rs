@@ -76,7 +76,7 @@ fn addressed(request: Request, entrant: &Entrant) -> Result<Request, LifecycleEr
 }
 
 /// The path up to the port, and what comes after it, as they were written.
-fn path_split(path: &str) -> (&str, &str) {
+pub(in super::super) fn path_split(path: &str) -> (&str, &str) {
     match path.match_indices('/').nth(PREFIX_PARTS - 1) {
         Some((at, _)) => (&path[..at], &path[at + 1..]),
         None => (path, ""),

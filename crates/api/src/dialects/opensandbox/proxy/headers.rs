@@ -2,8 +2,6 @@
 
 use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
 
-use super::entrant::TOKEN_HEADER;
-
 /// Headers of one connection, which end with it.
 const HOP_BY_HOP: [HeaderName; 8] = [
     header::CONNECTION,
@@ -17,12 +15,13 @@ const HOP_BY_HOP: [HeaderName; 8] = [
 ];
 
 /// What is for this server alone. What runs inside must not learn keys of the API.
-const OURS: [HeaderName; 5] = [
+const OURS: [HeaderName; 6] = [
     header::AUTHORIZATION,
     header::COOKIE,
     HeaderName::from_static("x-api-key"),
     HeaderName::from_static("open-sandbox-api-key"),
-    TOKEN_HEADER,
+    HeaderName::from_static("x-execd-access-token"),
+    HeaderName::from_static("opensandbox-egress-auth"),
 ];
 
 /// What is told of the request's way.
@@ -117,6 +116,7 @@ mod tests {
             ("x-api-key", "ws_1"),
             ("open-sandbox-api-key", "ws_1"),
             ("x-execd-access-token", "1"),
+            ("opensandbox-egress-auth", "1"),
             ("accept", "*/*"),
         ]);
         let names: Vec<&str> = headers.keys().map(HeaderName::as_str).collect();

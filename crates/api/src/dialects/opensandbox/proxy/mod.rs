@@ -7,18 +7,23 @@ mod entrant;
 mod forward;
 mod headers;
 
+pub(super) use forward::path_split;
+
 use axum::{
     extract::{Request, State},
     http::StatusCode,
     response::Response,
 };
-use engine::{Engine, ErrorKind, Target};
+use engine::{ErrorKind, Target};
 
 use self::entrant::Entrant;
-use super::{error::LifecycleError, types::ErrorResponse};
-
-/// The port that clients look for execd on.
-const EXECD_PORT: u16 = 44_772;
+use super::{
+    egress,
+    endpoints::{EGRESS_PORT, EXECD_PORT},
+    error::LifecycleError,
+    types::ErrorResponse,
+};
+use crate::state::ApiState;
 
 /// Passes a request on to `/` of a port inside.
 #[utoipa::path(
@@ -38,11 +43,11 @@ const EXECD_PORT: u16 = 44_772;
     )
 )]
 pub(super) async fn proxy_root(
-    State(engine): State<Engine>,
+    State(state): State<ApiState>,
     entrant: Entrant,
     request: Request,
 ) -> Result<Response, LifecycleError> {
-    pass(&engine, entrant, request).await
+    pass(&state, entrant, request).await
 }
 
 /// Passes a request on to `/` of a port inside.
@@ -63,11 +68,11 @@ pub(super) async fn proxy_root(
     )
 )]
 pub(super) async fn proxy_root_slash(
-    State(engine): State<Engine>,
+    State(state): State<ApiState>,
     entrant: Entrant,
     request: Request,
 ) -> Result<Response, LifecycleError> {
-    pass(&engine, entrant, request).await
+    pass(&state, entrant, request).await
 }
 
 /// Passes a request on to a path of a port inside. WebSockets pass as well.
@@ -89,19 +94,20 @@ pub(super) async fn proxy_root_slash(
     )
 )]
 pub(super) async fn proxy_path(
-    State(engine): State<Engine>,
+    State(state): State<ApiState>,
     entrant: Entrant,
     request: Request,
 ) -> Result<Response, LifecycleError> {
-    pass(&engine, entrant, request).await
+    pass(&state, entrant, request).await
 }
 
-async fn pass(engine: &Engine, entrant: Entrant, request: Request) -> Result<Response, LifecycleError> {
+async fn pass(state: &ApiState, entrant: Entrant, request: Request) -> Result<Response, LifecycleError> {
     let target = match entrant.port {
         EXECD_PORT => Target::Agent,
+        EGRESS_PORT => return egress::answer(state, &entrant.caller, entrant.id, request).await,
         port => Target::Port(port),
     };
-    let stream = engine.sandbox_dial(&entrant.caller, entrant.id, target).await.map_err(not_reached)?;
+    let stream = state.engine.sandbox_dial(&entrant.caller, entrant.id, target).await.map_err(not_reached)?;
     forward::forward(stream, &entrant, request).await
 }
 

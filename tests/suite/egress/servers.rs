@@ -45,7 +45,10 @@ fn a_policy_outlives_its_server_and_is_taken_over() {
     let attempts = TRY.replace("/workspace", work.trim());
     sandbox.start(&format!("opened, closed = '{opened}', '{closed}'\n{attempts}"));
     let lines = |sandbox: &Sandbox| -> Vec<String> {
-        let text = sandbox.run(&format!("print(open('{}/tried').read(), end='')", work.trim()));
+        let file = format!("{}/tried", work.trim());
+        let code =
+            format!("import os\nprint(open('{file}').read() if os.path.exists('{file}') else '', end='')");
+        let text = sandbox.run(&code);
         text.lines().map(str::to_owned).collect()
     };
     wait_until("it tries", || lines(&sandbox).len() > 2);

@@ -52,6 +52,9 @@ fn a_wrong_request_names_its_field() {
             "extensions.access.renew.extend.seconds",
         ),
         (json!({"lifecycle": {"preStart": {"command": "true"}}}), "lifecycle"),
+        (json!({"volumes": [{"name": "a", "mountPath": "/a", "pvc": {"claimName": "a"}}]}), "volumes"),
+        (json!({"image": {"uri": "python:3.11"}}), "image.uri"),
+        (json!({"networkPolicy": {"defaultAction": "perhaps"}}), "networkPolicy"),
         (json!({"credentialProxy": {"enabled": true}}), "credentialProxy"),
     ] {
         let (code, message) = error(&client.post("/v1/sandboxes", &request(&fields)), 400);

@@ -112,6 +112,30 @@ fn a_token_opens_its_own_sandbox_and_nothing_else() {
 }
 
 #[test]
+fn whom_a_sandbox_reaches_has_a_token_of_its_own() {
+    let (server, client) = start();
+    let id = create(&client, &json!({"networkPolicy": {"defaultAction": "deny"}}));
+    let policy = format!("/v1/sandboxes/{id}/proxy/18080/policy");
+    let endpoint = client.get(&format!("/v1/sandboxes/{id}/endpoints/18080")).ok();
+    let own = endpoint["headers"]["OPENSANDBOX-EGRESS-AUTH"].as_str().unwrap();
+    let holder = server.with_header("OPENSANDBOX-EGRESS-AUTH", own);
+    let status = holder.get(&policy).ok();
+    assert_eq!(status["policy"], json!({"defaultAction": "deny", "egress": []}));
+    let rules = json!([{"action": "allow", "target": "*.example.com"}]).to_string();
+    assert_eq!(holder.send("PATCH", &policy, Some(rules.as_bytes())).unwrap().ok()["mode"], "deny_all");
+    let known = client.get(&format!("/v1/sandboxes/{id}/networkpolicy")).ok();
+    assert_eq!(known["policy"]["egress"], json!([{"action": "allow", "target": "*.example.com"}]));
+    let entered = token(&client, &id);
+    for (header, token) in [("X-EXECD-ACCESS-TOKEN", entered.as_str()), ("OPENSANDBOX-EGRESS-AUTH", &entered)]
+    {
+        error(&server.with_header(header, token).get(&policy), 401);
+    }
+    error(&holder.get(&execd(&id, "/ping")), 401);
+    error(&server.with_header("X-EXECD-ACCESS-TOKEN", own).get(&execd(&id, "/ping")), 401);
+    error(&holder.get(&format!("/v1/sandboxes/{id}/proxy/18080/credential-vault")), 404);
+}
+
+#[test]
 fn requests_and_answers_pass_as_they_are() {
     let server = Server::start();
     let (client, id) = serving(&server);

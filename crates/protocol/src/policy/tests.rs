@@ -1,3 +1,5 @@
+//! What policies say of names and addresses. It must not know how they are enforced.
+
 use super::*;
 
 fn target(text: &str) -> Target {

@@ -37,6 +37,9 @@ pub(super) struct CreateSandboxRequest {
     /// `access.renew.extend.seconds`: each use moves the end of the time-out; `idle.pause.seconds`: it is paused when
     /// nobody has used it for so long, and resumed by the next use.
     pub(super) extensions: Option<BTreeMap<String, String>>,
+    /// Folders that outlive it; there are none here.
+    #[schema(value_type = Option<Vec<Object>>)]
+    pub(super) volumes: Option<Vec<serde_json::Value>>,
     /// Programs that run around the entrypoint; there are none here.
     #[schema(value_type = Option<Object>)]
     pub(super) lifecycle: Option<serde_json::Value>,

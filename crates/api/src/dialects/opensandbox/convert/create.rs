@@ -61,6 +61,9 @@ pub(in super::super) fn creation(
     if request.credential_proxy.is_some_and(|proxy| proxy.enabled == Some(true)) {
         return Err(LifecycleError::invalid("credentialProxy", "this server has none"));
     }
+    if request.volumes.is_some_and(|volumes| !volumes.is_empty()) {
+        return Err(LifecycleError::invalid("volumes", "this server has none yet; use snapshots"));
+    }
     let origin = source(request.image.as_ref(), request.snapshot_id.as_deref())?;
     platform_check(request.platform.as_ref())?;
     let given =

@@ -1,3 +1,5 @@
+//! Messages of name servers, taken apart and put together. It must not know sockets.
+
 use hickory_proto::rr::rdata::{A, CNAME};
 use proptest::prelude::*;
 use protocol::policy::Rule;

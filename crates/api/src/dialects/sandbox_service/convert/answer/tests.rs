@@ -1,6 +1,6 @@
 //! Every state and result that the engine can return, and what a client is shown of it.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::time::Duration;
 
 use engine::program::{Language, Mode};
 use protocol::{agent::ExitStatus, launcher::NetworkMode, limits::Limits};
@@ -37,7 +37,7 @@ fn sandbox() -> Sandbox {
         entrypoint: None,
         on_access: engine::OnAccess::default(),
         details: None,
-        env: Vec::new(),
+        env: std::sync::Arc::default(),
         program: Some(program(Mode::Oneshot, false)),
         last_result: None,
     }

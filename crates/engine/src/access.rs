@@ -97,7 +97,7 @@ impl Engine {
     async fn http_request(&self, sandbox: &Sandbox) -> Result<Request> {
         let base = self.inner.image_base(&sandbox.image).await?;
         let env = base.environment(&sandbox.env);
-        Ok(Request::Http { limits: sandbox.limits, env, cwd: base.cwd.clone() })
+        Ok(Request::Http { limits: sandbox.limits, env, cwd: base.cwd.clone(), user: base.user.clone() })
     }
 }
 

@@ -15,7 +15,7 @@ use store::{Batch, Counter, SandboxRecord, SandboxState, Store};
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
 use crate::{
-    Caller, Error, ErrorKind, Result, Runtime, Sandbox, SandboxSpec, Settings, agent,
+    Caller, Error, ErrorKind, ImageSpec, Result, Runtime, Sandbox, SandboxSpec, Settings, agent,
     export::Exports,
     images,
     keys::KnownKeys,
@@ -243,11 +243,30 @@ impl Engine {
     }
 
     pub(crate) async fn admit(&self, caller: &Caller, spec: SandboxSpec) -> Result<Admitted> {
+        let (mut admitted, missing) = self.admit_at_once(caller, spec).await?;
+        if let Some(image) = missing {
+            admitted.record.image = self.inner.image_of(&image).await?.to_string();
+        }
+        Ok(admitted)
+    }
+
+    /// The same, and the image is not pulled: returned if it is not here.
+    pub(crate) async fn admit_at_once(
+        &self,
+        caller: &Caller,
+        spec: SandboxSpec,
+    ) -> Result<(Admitted, Option<ImageSpec>)> {
         let image = spec.image.clone();
         let mut admitted = admit(caller, spec, &self.inner.settings)?;
         self.sandboxes_room_check(1)?;
-        admitted.record.image = self.image_of(&image).await?.to_string();
-        Ok(admitted)
+        match self.inner.image_here(&image).await? {
+            Ok(name) => admitted.record.image = name.to_string(),
+            Err(reference) => {
+                admitted.record.image = reference;
+                return Ok((admitted, Some(image)));
+            }
+        }
+        Ok((admitted, None))
     }
 
     /// Whether so many more sandboxes may be made.

@@ -103,15 +103,16 @@ pub(crate) struct Base {
 
 impl Base {
     fn of(image: &ResolvedImage) -> Self {
-        let default = [("PATH", PATH), ("HOME", "/root")];
-        let default = default.map(|(name, value)| (name.to_owned(), value.to_owned()));
+        let user =
+            image.user.clone().filter(|user| !matches!(user.as_str(), "root" | "0" | "0:0" | "root:root"));
+        let mut default = vec![("PATH".to_owned(), PATH.to_owned())];
+        if user.is_none() {
+            default.push(("HOME".to_owned(), "/root".to_owned()));
+        }
         Self {
             env: with(&default, &image.env),
             cwd: image.workdir.clone(),
-            user: image
-                .user
-                .clone()
-                .filter(|user| !matches!(user.as_str(), "root" | "0" | "0:0" | "root:root")),
+            user,
             cwd_may_be_missing: image.workdir != GuestPath::root(),
         }
     }
@@ -196,7 +197,10 @@ impl Inner {
 
 /// The image that a record names.
 pub(crate) fn image_name(image: &str) -> Result<ImageName> {
-    image.parse().map_err(Error::internal)
+    // It may have been made from one that could not be had.
+    image.parse().map_err(|error| {
+        Error::new(ErrorKind::Conflict, "The sandbox has no image").caused_by(error)
+    })
 }
 
 impl Engine {
@@ -205,8 +209,7 @@ impl Engine {
     /// # Errors
     /// [`ErrorKind::NotFound`] when it is not here; [`ErrorKind::Invalid`] when the text is no reference.
     pub async fn image_resolve(&self, reference: &str) -> Result<ResolvedImage> {
-        let found = self.inner.runtime.image_find(reference.to_owned()).await;
-        found.map(ResolvedImage::of).map_err(image_error)
+        self.inner.image_resolve(reference).await
     }
 
     /// Downloads an image and unpacks it. Whoever listens to `progress` learns how far it is. It goes on when the
@@ -222,8 +225,7 @@ impl Engine {
         login: Option<RegistryLogin>,
         progress: Option<watch::Sender<PullProgress>>,
     ) -> Result<ResolvedImage> {
-        let pulled = self.inner.runtime.image_pull(reference.to_owned(), login, progress).await;
-        pulled.map(ResolvedImage::of).map_err(image_error)
+        self.inner.image_pull(reference, login, progress).await
     }
 
     /// The image that is called so: as it is here, or else pulled.
@@ -243,13 +245,44 @@ impl Engine {
             resolved => resolved,
         }
     }
+}
 
-    /// What the record of a sandbox that is made from this has as its image.
+impl Inner {
+    async fn image_resolve(&self, reference: &str) -> Result<ResolvedImage> {
+        let found = self.runtime.image_find(reference.to_owned()).await;
+        found.map(ResolvedImage::of).map_err(image_error)
+    }
+
+    async fn image_pull(
+        &self,
+        reference: &str,
+        login: Option<RegistryLogin>,
+        progress: Option<watch::Sender<PullProgress>>,
+    ) -> Result<ResolvedImage> {
+        let pulled = self.runtime.image_pull(reference.to_owned(), login, progress).await;
+        pulled.map(ResolvedImage::of).map_err(image_error)
+    }
+
+    /// The image of a sandbox that is made from this, or what it is called if it is not here.
+    pub(crate) async fn image_here(
+        &self,
+        spec: &ImageSpec,
+    ) -> Result<std::result::Result<ImageName, String>> {
+        let ImageSpec::Reference { reference, .. } = spec else { return Ok(Ok(ImageName::Host)) };
+        match self.image_resolve(reference).await {
+            Ok(image) => Ok(Ok(ImageName::Oci(image.digest))),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(Err(reference.clone())),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The image of a sandbox that is made from this, pulled if it is not here.
     pub(crate) async fn image_of(&self, spec: &ImageSpec) -> Result<ImageName> {
-        match spec {
-            ImageSpec::Host => Ok(ImageName::Host),
-            ImageSpec::Reference { reference, login } => {
-                let image = self.image_ensure(reference, login.clone(), None).await?;
+        match (self.image_here(spec).await?, spec) {
+            (Ok(name), _) => Ok(name),
+            (Err(_), ImageSpec::Host) => Ok(ImageName::Host),
+            (Err(reference), ImageSpec::Reference { login, .. }) => {
+                let image = self.image_pull(&reference, login.clone(), None).await?;
                 Ok(ImageName::Oci(image.digest))
             }
         }

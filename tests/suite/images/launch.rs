@@ -48,7 +48,7 @@ fn a_command_runs_in_an_image_that_is_pulled_when_it_is_not_there() {
 
     // What lower layers have and upper ones take away is gone; what the image says of programs holds.
     assert_eq!(printed(&server, &name, "ls /etc/old /etc/new /var/cache 2>&1 | sort"), {
-        "/etc/new\n/var/cache:\nfresh\nls: cannot access '/etc/old': No such file or directory\n"
+        "\n/etc/new\n/var/cache:\nfresh\nls: cannot access '/etc/old': No such file or directory\n"
     });
     assert_eq!(printed(&server, &name, "id -u; echo ~; pwd; echo $A"), "1000\n/\n/tmp\nb\n");
     let own = good(&run(&server, &["--image", &name, "-e", "A=client", "--", "bash", "-c", "echo $A"]));
@@ -93,7 +93,7 @@ fn an_image_leads_nobody_out_and_its_setuid_programs_have_no_power() {
     let name = registry.reference("hostile");
     let seen = printed(&server, &name, "stat -c '%F %n' /proc /dev /tmp /sandbox /sys; echo > /tmp/x; cat /proc/1/comm");
     let folders = ["/proc", "/dev", "/tmp", "/sandbox", "/sys"].map(|path| format!("directory {path}\n"));
-    assert_eq!(seen, format!("{}atoll-agent\n", folders.concat()));
+    assert_eq!(seen, format!("{}memfd:atoll-age\n", folders.concat()));
     assert_eq!(std::fs::metadata("/etc").unwrap().modified().unwrap(), before);
     let script = "stat -c '%a %u' /usr/bin/suid; cat /proc/self/status | while read a b; do \
         [ $a = NoNewPrivs: ] && echo $b; done; while read -r line; do [[ $line == *' / / '* ]] && echo \

@@ -4,11 +4,13 @@ mod content;
 mod front;
 mod hostile;
 mod launch;
+mod pending;
 mod process;
 mod pull;
 mod registry;
 mod shared;
 mod shelf;
+mod user;
 
 use std::{
     fs,

@@ -25,7 +25,7 @@ use crate::{
         tree::{TreeWriteError, tree_write},
     },
     engine::Inner,
-    images::{ImageName, image_name},
+    images::{ImageName, ImageSpec, image_name},
     program::{CommandSpec, ProgramResult, WORK_FOLDER, not_started, result_of, sandbox_ended},
     snapshot::SnapshotSpec,
 };
@@ -33,8 +33,8 @@ use crate::{
 /// What is to be done.
 #[derive(Debug)]
 pub(super) enum Work {
-    /// To have it up, its work folder a user's, and a snapshot if one is wanted.
-    Start { user: Option<String>, snapshot: Option<SnapshotId> },
+    /// To have it up, from this image if it is not here yet, its work folder a user's, and a snapshot if one is wanted.
+    Start { image: Option<ImageSpec>, user: Option<String>, snapshot: Option<SnapshotId> },
     /// A command, and a snapshot after it if one is wanted.
     Command { exec: ExecId, user: Option<String>, command: CommandSpec, snapshot: Option<SnapshotId> },
     /// What is left of a command that was begun under an earlier server.
@@ -74,6 +74,8 @@ impl Work {
 /// What came of it.
 #[derive(Debug)]
 pub(super) struct Done {
+    /// The image that it has now, if it had none yet.
+    pub(super) image: Option<String>,
     /// Whether the sandbox is up now.
     pub(super) up: bool,
     /// Whether it is paused, of one that is up.
@@ -120,6 +122,7 @@ impl Operation {
     /// Does it.
     pub(super) async fn perform(mut self, work: Work) -> Done {
         let mut done = Done {
+            image: None,
             up: self.up,
             paused: self.paused,
             entry: None,
@@ -128,6 +131,16 @@ impl Operation {
             snapshot: None,
             error: None,
         };
+        if let Work::Start { image: Some(image), .. } = &work {
+            match self.engine.image_of(image).await {
+                Ok(image) => self.record.image = image.to_string(),
+                Err(error) => {
+                    let end = EndReason::NoImage { reason: error.public().to_owned() };
+                    return Done { end: Some(end), error: Some(error), ..done };
+                }
+            }
+            done.image = Some(self.record.image.clone());
+        }
         if work.needs_agent()
             && let Err((end, error)) = self.launch().await
         {
@@ -141,7 +154,7 @@ impl Operation {
 
     async fn work(&mut self, work: Work, done: &mut Done) {
         match work {
-            Work::Start { user, snapshot } => match self.begin(user.as_deref()).await {
+            Work::Start { user, snapshot, .. } => match self.begin(user.as_deref()).await {
                 Ok(()) => done.snapshot = self.snapshot_if(snapshot).await,
                 Err(error) => done.error = Some(error),
             },

@@ -81,9 +81,9 @@ impl State {
             let by = operate.by;
             let keeps_up = self.is_kept_up();
             let (work, spec, restoring, pending, reply) = match operate.what {
-                What::Start { user, snapshot: spec, reply } => {
+                What::Start { image, user, snapshot: spec, reply } => {
                     let snapshot = spec.as_ref().map(|_| SnapshotId::random());
-                    (Work::Start { user, snapshot }, spec, None, None, Reply::Done(reply))
+                    (Work::Start { image, user, snapshot }, spec, None, None, Reply::Done(reply))
                 }
                 What::Command { user, command, snapshot: spec, reply } => {
                     let exec = ExecId::random();
@@ -256,7 +256,8 @@ impl State {
         let Some(ongoing) = self.ongoing.take() else { return };
         let Ongoing { restoring, told, by, reply, .. } = ongoing;
         let lost = || Error::internal("an operation's task panicked");
-        let Done { up, paused, entry, end, result, snapshot, error } = done.unwrap_or_else(|| Done {
+        let Done { image, up, paused, entry, end, result, snapshot, error } = done.unwrap_or_else(|| Done {
+            image: None,
             up: self.up,
             paused: self.is_paused(),
             entry: None,
@@ -265,6 +266,9 @@ impl State {
             snapshot: None,
             error: Some(lost()),
         });
+        if let Some(image) = image {
+            self.task.record.image = image;
+        }
         if self.is_kept_up() {
             self.up_set(up, paused, end);
         }

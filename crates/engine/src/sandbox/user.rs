@@ -77,7 +77,9 @@ impl User {
         };
         let own: Vec<(String, String)> =
             own.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
-        with(&with(&base.env, &own), sandbox)
+        // What an image says goes before what its user's account says; elsewhere the account is the one asked for.
+        let both = if base.user.is_some() { with(&own, &base.env) } else { with(&base.env, &own) };
+        with(&both, sandbox)
     }
 }
 

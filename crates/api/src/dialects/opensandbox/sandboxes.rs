@@ -21,7 +21,8 @@ use crate::{
     reject::Rejection,
 };
 
-/// Makes a sandbox. It runs when this answers.
+/// Makes a sandbox. It runs when this answers, unless its image has to be pulled first and that takes longer than ten
+/// seconds: then it is `Pending`, and after that `Running` or `Failed`.
 #[utoipa::path(
     post,
     path = "/v1/sandboxes",
@@ -46,7 +47,11 @@ use crate::{
         ),
         (status = 500, description = "The text has the request's id", body = ErrorResponse),
         (status = 501, description = "This server has no templates and no pools", body = ErrorResponse),
-        (status = 503, description = "The storage is full", body = ErrorResponse),
+        (
+            status = 503,
+            description = "The storage is full, or the registry out of reach",
+            body = ErrorResponse
+        ),
     )
 )]
 pub(super) async fn sandbox_create(

@@ -88,7 +88,7 @@ pub(super) struct PolicyStatusResponse {
 /// An image.
 #[derive(Clone, Debug, Deserialize, ToSchema)]
 pub(super) struct ImageSpec {
-    /// `host`: sandboxes are made from no other image yet.
+    /// `host`, or an image of a registry or that was imported: `debian:12`, `ghcr.io/team/tool@sha256:…`.
     #[schema(example = "host")]
     pub(super) uri: String,
     /// How to log in at the registry.

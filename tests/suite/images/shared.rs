@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::{
     content::{Tar, gzip, root_file_system},
     good, image, listed, names_in, nothing_left, refused,
-    registry::{OCI_GZIP, OCI_MANIFEST, Registry, USER},
+    registry::{OCI_GZIP, OCI_MANIFEST, Registry, USER, digest_of},
     trees,
 };
 
@@ -140,13 +140,26 @@ fn a_server_without_privileges_pulls_what_is_asked_for_and_says_why_it_can_not()
     }
     registry.push("bad", "latest", OCI_MANIFEST, &[(OCI_GZIP, gzip(&hostile), &hostile)]);
     registry.push_for("arm", "latest", OCI_MANIFEST, &[(OCI_GZIP, packed.clone(), &root)], "arm64");
+    let changed = Tar::default().file("a", "b").end();
+    registry.push("lie", "latest", OCI_MANIFEST, &[(OCI_GZIP, gzip(&changed), &root)]);
+    let corrupt = Tar::default().file("corrupt", "").end();
+    registry.push("corrupt", "latest", OCI_MANIFEST, &[(OCI_GZIP, gzip(&corrupt), &corrupt)]);
+    let mut bytes = gzip(&corrupt);
+    bytes[9] ^= 1;
+    fs::write(registry.blob_file(&digest_of(&gzip(&corrupt))), bytes).unwrap();
     let refused = |image: &Value, status: u16| {
         let answer = client.post("/v1/sandboxes", &request(image));
         assert_eq!(answer.status, status, "{}", answer.text);
-        answer.json()["message"].as_str().unwrap().to_owned()
+        let body = answer.json();
+        assert_eq!(body.as_object().unwrap().keys().collect::<Vec<_>>(), ["code", "message"], "{body}");
+        assert_eq!(client.get("/v1/sandboxes").ok()["pagination"]["totalItems"], 0);
+        body["message"].as_str().unwrap().to_owned()
     };
     for (name, word) in [
         (registry.reference("none"), "has no image"),
+        (registry.reference(&format!("good@{}", digest_of(b"no"))), "has no image"),
+        (registry.reference("corrupt"), "its digest is"),
+        (registry.reference("lie"), "not what the image's configuration says"),
         (registry.reference("bad"), "`..`"),
         (registry.reference("arm"), "it is for linux/arm64"),
         (locked.reference("good"), "it is private, or there is none"),

@@ -53,7 +53,8 @@ fn a_wrong_request_names_its_field() {
         ),
         (json!({"lifecycle": {"preStart": {"command": "true"}}}), "lifecycle"),
         (json!({"volumes": [{"name": "a", "mountPath": "/a", "pvc": {"claimName": "a"}}]}), "volumes"),
-        (json!({"image": {"uri": "python:3.11"}}), "image.uri"),
+        (json!({"image": {"uri": "Python:3.11"}}), "no reference of an image"),
+        (json!({"image": {"uri": "127.0.0.1:1/x", "auth": {"username": "me"}}}), "image.auth"),
         (json!({"networkPolicy": {"defaultAction": "perhaps"}}), "networkPolicy"),
         (json!({"credentialProxy": {"enabled": true}}), "credentialProxy"),
     ] {

@@ -7,7 +7,7 @@ use protocol::{
 use store::EndReason;
 use tokio::{sync::mpsc, task::JoinHandle};
 
-use super::{operation::Operation, task::State, user::user_look};
+use super::{operation::Operation, task::State, user::image_user_look};
 use crate::{
     Error, Result,
     agent::{self, AgentError, Connection, ExecEvent, retain_bytes},
@@ -32,7 +32,7 @@ impl Operation {
         let Some(argv) = self.record.entrypoint.clone() else { return Ok(()) };
         let mut connection = self.connect().await?;
         let base = self.engine.image_base(&self.record.image).await?;
-        let user = user_look(&mut connection, base.user.as_deref()).await?;
+        let user = image_user_look(&mut connection, &base).await?;
         let spec = ExecSpec {
             id: entry_exec(self.record.id),
             argv,

@@ -16,7 +16,7 @@ use tokio::sync::watch;
 use super::{
     network,
     taking::Taken,
-    user::{User, user_look},
+    user::{User, image_user_look, user_look},
 };
 use crate::{
     Archive, Error, ErrorKind, Result, RuntimeError, Sandbox,
@@ -300,7 +300,7 @@ impl Operation {
         let user = match (user, base.user.as_deref()) {
             (Some(_), _) => self.user(&mut self.connect().await?, user).await?,
             (None, None) => User::root(),
-            (None, of_image) => user_look(&mut self.connect().await?, of_image).await?,
+            (None, Some(_)) => image_user_look(&mut self.connect().await?, &base).await?,
         };
         self.command_as(&user, exec, command).await
     }

@@ -15,7 +15,7 @@ use protocol::{
 };
 use tokio::sync::{mpsc, oneshot, watch};
 
-use super::{network, user::user_look};
+use super::{network, user::image_user_look};
 use crate::{
     Error, ErrorKind, Result, Runtime, RuntimeError, Sandbox,
     agent::{self, AgentError, Connection, ExecEvent, ExecOutput, Receiving},
@@ -109,7 +109,7 @@ impl Run {
         let mut connection = self.connect().await?;
         // Also if it is only followed: what it needs was made then.
         self.base.prepare(&mut connection).await?;
-        let user = user_look(&mut connection, self.base.user.as_deref()).await?;
+        let user = image_user_look(&mut connection, &self.base).await?;
         let context = RunContext {
             env: &user.environment(&self.base, &self.env),
             cwd: &self.base.cwd,

@@ -95,6 +95,16 @@ pub(super) async fn user_look(connection: &mut Connection, wanted: Option<&str>)
     })
 }
 
+/// Whose what runs in a sandbox is, as its image says.
+pub(super) async fn image_user_look(connection: &mut Connection, base: &Base) -> Result<User> {
+    user_look(connection, base.user.as_deref()).await.map_err(|error| match (error.kind(), &base.user) {
+        (ErrorKind::Unavailable, Some(user)) => {
+            Error::invalid("image", format!("its programs are to run as {user:?}, who is not in its tables"))
+        }
+        _ => error,
+    })
+}
+
 async fn table_read(connection: &mut Connection, path: &str) -> Result<String> {
     let path = GuestPath::absolute(path).map_err(Error::internal)?;
     let read = agent::file_read(connection, path, User::TABLE_BYTES_MAX);

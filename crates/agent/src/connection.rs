@@ -94,9 +94,9 @@ async fn requests_serve(agent: &Rc<Agent>, stream: &UnixStream) -> Result<Afterw
                 }
                 Err(failure) => Event::Failed(failure),
             },
-            Request::Http { limits, env, cwd } => {
+            Request::Http { limits, env, cwd, user } => {
                 writer.event(&Event::Done).await?;
-                let surroundings = Surroundings { limits, env: Arc::new(env), cwd };
+                let surroundings = Surroundings { limits, env: Arc::new(env), cwd, user };
                 return Ok(Afterwards::Http(reader.into_unread(), surroundings));
             }
             Request::ExecResize { exec, size } => event_of(exec::exec_resize(agent, exec, size)),

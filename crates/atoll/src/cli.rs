@@ -60,6 +60,9 @@ pub(crate) enum Command {
         /// The most that the layer may unpack to
         bytes_max: u64,
     },
+    /// Asks a registry what standard input says; the other commands start it
+    #[command(hide = true)]
+    ImageAsk,
 }
 
 const RUN_EXAMPLES: &str = "\
@@ -72,6 +75,7 @@ Examples:
   sort words.txt | atoll run -- uniq -c           standard input
   atoll run --runtime python prog.py a b          a program with arguments
   echo 'print(6 * 7)' | atoll run --runtime python -
+  atoll run --image debian:12 -- cat /etc/os-release
   atoll run -e LANG=C --memory 64M --timeout 10s -- make";
 
 #[derive(Debug, Args)]
@@ -80,9 +84,12 @@ pub(crate) struct RunOptions {
     /// Run a source file in this language instead of a command
     #[arg(long, value_enum)]
     pub(crate) runtime: Option<RuntimeName>,
-    /// The root file system
-    #[arg(long, value_enum, default_value = "host")]
+    /// The root file system: host, or an image (debian:12, HOST:PORT/NAME:TAG), pulled if it is not here
+    #[arg(long, value_name = "IMAGE", default_value = "host", value_parser = run_image)]
     pub(crate) image: ImageOption,
+    /// The data directory whose images are used, as with `atoll image`
+    #[arg(long, env = "ATOLL_DATA_DIR", value_name = "FOLDER", default_value = storage::layout::DataDir::DEFAULT)]
+    pub(crate) data_dir: PathBuf,
     /// The network: none (loopback only) or nat (outwards; private networks are out of reach)
     #[arg(long, value_enum, default_value = "none")]
     pub(crate) net: NetOption,
@@ -116,8 +123,9 @@ pub(crate) struct RunOptions {
     /// Networks (10.0.0.0/8) that are reachable with `--net nat` although they are private
     #[arg(long, value_name = "NETWORK")]
     pub(crate) network_allow: Vec<String>,
-    /// The command, or with --runtime the source file (- reads it from standard input), and arguments
-    #[arg(required = true, trailing_var_arg = true, value_name = "COMMAND|FILE")]
+    /// The command, or with --runtime the source file (- reads it from standard input), and arguments; an image may
+    /// have a command of its own
+    #[arg(required_unless_present = "image", trailing_var_arg = true, value_name = "COMMAND|FILE")]
     pub(crate) command: Vec<String>,
 }
 
@@ -143,10 +151,12 @@ impl From<RuntimeName> for Language {
     }
 }
 
-#[derive(Clone, Copy, Debug, ValueEnum)]
+#[derive(Clone, Debug)]
 pub(crate) enum ImageOption {
     /// This host's own /usr, read-only
     Host,
+    /// An image
+    Oci(Reference),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -408,6 +418,10 @@ pub(crate) struct ImagePruneOptions {
 
 fn image_reference(text: &str) -> Result<Reference, String> {
     text.parse().map_err(|error: ReferenceError| error.to_string())
+}
+
+fn run_image(text: &str) -> Result<ImageOption, String> {
+    if text == "host" { Ok(ImageOption::Host) } else { image_reference(text).map(ImageOption::Oci) }
 }
 
 fn image_name(text: &str) -> Result<Reference, String> {

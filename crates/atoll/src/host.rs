@@ -21,6 +21,7 @@ use storage::{
 };
 
 use crate::{
+    commands::image::PROGRAMS,
     embedded::AGENT,
     failure::{During, Failure, Outcome},
 };
@@ -28,6 +29,8 @@ use crate::{
 /// What a server, or a single run, is prepared with.
 pub(crate) struct HostOptions {
     pub(crate) data: DataDir,
+    /// Whose images are launched from, its storage open; none for its own.
+    pub(crate) images: Option<DataDir>,
     pub(crate) server_uid: u32,
     pub(crate) storage_bytes: Option<u64>,
     pub(crate) dns: Vec<IpAddr>,
@@ -110,6 +113,8 @@ pub(crate) fn prepare(options: HostOptions) -> Outcome<Host> {
     let instance =
         instance_claim(data.root().as_path(), &facts.cgroups).during("find a free instance number")?;
     let mut config = LauncherConfig {
+        images: options.images.unwrap_or_else(|| data.clone()),
+        image_programs: PROGRAMS,
         data,
         instance: instance.instance,
         host: facts,

@@ -9,7 +9,7 @@ use std::{
 };
 
 use bytes::{Buf, BytesMut};
-use protocol::{GuestPath, SandboxId, agent::FailureKind, agent::Request};
+use protocol::{SandboxId, agent::FailureKind, agent::Request};
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::UnixStream,
@@ -20,7 +20,7 @@ use tokio::{
 use crate::{
     Caller, Engine, Error, ErrorKind, Result, Sandbox,
     agent::{AgentError, Connection, stream_open},
-    program::{WORK_FOLDER, sandbox_ended},
+    program::sandbox_ended,
     sandbox::Command,
 };
 
@@ -72,8 +72,8 @@ impl Engine {
         })?;
         let request = match target {
             Target::Agent => {
-                let sandbox = handle.view.borrow();
-                self.http_request(&sandbox)?
+                let sandbox = handle.view.borrow().clone();
+                self.http_request(&sandbox).await?
             }
             Target::Port(port) => Request::PortDial { port },
         };
@@ -94,10 +94,10 @@ impl Engine {
 
 impl Engine {
     /// What the agent has to know that serves HTTP.
-    fn http_request(&self, sandbox: &Sandbox) -> Result<Request> {
-        let env = self.inner.settings.environment.iter().chain(sandbox.env.iter()).cloned().collect();
-        let cwd = GuestPath::absolute(WORK_FOLDER).map_err(Error::internal)?;
-        Ok(Request::Http { limits: sandbox.limits, env, cwd })
+    async fn http_request(&self, sandbox: &Sandbox) -> Result<Request> {
+        let base = self.inner.image_base(&sandbox.image).await?;
+        let env = base.environment(&sandbox.env);
+        Ok(Request::Http { limits: sandbox.limits, env, cwd: base.cwd.clone(), user: base.user.clone() })
     }
 }
 

@@ -1,19 +1,24 @@
 //! Making a sandbox: its record, its place among the others, and what it begins with.
 
-use std::{collections::HashSet, sync::Arc};
+use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use protocol::SandboxId;
 use store::{Batch, Counter, Pending, SandboxRecord, SandboxVolume, StoreError};
-use tokio::sync::oneshot;
+use tokio::{sync::oneshot, time::timeout};
 
 use crate::{
-    Beginning, Caller, Engine, Error, ErrorKind, Result, Sandbox, SandboxSpec,
+    Beginning, Caller, Engine, Error, ErrorKind, ImageSpec, Result, Sandbox, SandboxSpec,
     sandbox::{Admitted, Command, Operate, Task, What, event, task_start, view_of},
 };
 
+/// As long a pull is waited for by whoever makes a sandbox: long enough to learn what is wrong with most that fail, and
+/// well within the time that clients wait for an answer.
+const PULL_PATIENCE: Duration = Duration::from_secs(10);
+
 impl Engine {
     /// Makes a sandbox, also if the caller goes away meanwhile. One with a program is launched when that is run;
-    /// one without is up when this returns.
+    /// one without is up when this returns, unless its image has to be pulled first and that takes long: then it is
+    /// [`crate::SandboxState::Pending`], and comes up, or fails, later.
     ///
     /// # Errors
     /// [`ErrorKind::Invalid`], [`ErrorKind::Busy`], [`ErrorKind::Conflict`] when the name is taken; without a
@@ -33,10 +38,16 @@ impl Engine {
         spec: SandboxSpec,
         beginning: Beginning,
     ) -> Result<Sandbox> {
-        let Admitted { mut record, program, volumes } = self.admit(caller, spec)?;
+        let (Admitted { mut record, program, volumes }, mut missing) =
+            self.admit_at_once(caller, spec).await?;
         if let Some(origin) = beginning.origin {
             let snapshot = self.snapshot_record(caller, origin).await?;
-            record.image = snapshot.image;
+            (record.image, missing) = (snapshot.image, None);
+        }
+        if program.is_some()
+            && let Some(image) = missing.take()
+        {
+            record.image = self.inner.image_of(&image).await?.to_string();
         }
         let body = program.as_ref().map(postcard::to_stdvec).transpose().map_err(Error::internal)?;
         self.inner.program_room_check(body.as_ref().map_or(0, Vec::len)).await?;
@@ -48,7 +59,7 @@ impl Engine {
             record.volumes = volumes;
             let made = match body {
                 Some(body) => engine.make(&caller, record, Some(body), None).await,
-                None => engine.make_and_begin(&caller, record, beginning).await,
+                None => engine.make_and_begin(&caller, record, beginning, missing).await,
             };
             if made.is_err() {
                 engine.inner.volumes_end(&volumes_made).await;
@@ -65,15 +76,25 @@ impl Engine {
         caller: &Caller,
         record: SandboxRecord,
         beginning: Beginning,
+        image: Option<ImageSpec>,
     ) -> Result<Sandbox> {
-        let id = record.id;
+        let (id, pulls) = (record.id, image.is_some());
         let (reply, begun) = oneshot::channel();
         let Beginning { user, snapshot, origin } = beginning;
         let pending = origin.map_or(Pending::Create, |origin| Pending::Fork { origin });
-        let first = Operate { by: caller.owner.clone(), what: What::Start { user, snapshot, reply } };
+        let first = Operate { by: caller.owner.clone(), what: What::Start { image, user, snapshot, reply } };
         self.make(caller, record, None, Some((pending, first))).await?;
         // A task that ends without an answer has just deleted its sandbox.
-        let begun = begun.await.unwrap_or_else(|_| Err(Error::sandbox_not_found(id)));
+        let begun = if pulls {
+            match timeout(PULL_PATIENCE, begun).await {
+                Ok(begun) => begun,
+                // From here on it is told by its state.
+                Err(_) => return self.sandbox_get(caller, id).await,
+            }
+        } else {
+            begun.await
+        };
+        let begun = begun.unwrap_or_else(|_| Err(Error::sandbox_not_found(id)));
         if let Err(error) = begun {
             match self.sandbox_delete(caller, id).await {
                 Err(error) if error.kind() != ErrorKind::NotFound => {

@@ -15,8 +15,9 @@ use store::{Batch, Counter, SandboxRecord, SandboxState, Store};
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
 use crate::{
-    Caller, Error, ErrorKind, Result, Runtime, Sandbox, SandboxSpec, Settings, agent,
+    Caller, Error, ErrorKind, ImageSpec, Result, Runtime, Sandbox, SandboxSpec, Settings, agent,
     export::Exports,
+    images,
     keys::KnownKeys,
     log::LogLine,
     program::{CommandSpec, Job, Mode, ProgramFile, ProgramResult, Streams},
@@ -39,6 +40,8 @@ pub(crate) struct Inner {
     /// The last number given to a sandbox.
     numbers: AtomicU64,
     pub(crate) exports: Exports,
+    /// What images that are here say of themselves.
+    pub(crate) images: images::Known,
     pub(crate) tokens: Tokens,
     /// Held while a name is looked for and taken.
     pub(crate) naming: tokio::sync::Mutex<()>,
@@ -74,6 +77,7 @@ impl Engine {
             registry: Mutex::new(HashMap::new()),
             numbers: AtomicU64::new(numbers),
             exports: Exports::default(),
+            images: images::Known::default(),
             naming: tokio::sync::Mutex::new(()),
         });
         for (record, runs) in found {
@@ -139,7 +143,7 @@ impl Engine {
     /// # Errors
     /// Those of [`Self::sandbox_create`] and [`Self::program_run`].
     pub async fn program_run_once(&self, caller: &Caller, spec: SandboxSpec) -> Result<ProgramResult> {
-        let Admitted { record, program, .. } = self.admit(caller, spec)?;
+        let Admitted { record, program, .. } = self.admit(caller, spec).await?;
         let Some(program) = program.filter(|program| program.mode == Mode::Oneshot) else {
             return Err(Error::invalid("mode", "a program that nothing is kept of must be one-shot"));
         };
@@ -158,7 +162,7 @@ impl Engine {
         command: CommandSpec,
         streams: Streams,
     ) -> Result<ProgramResult> {
-        let Admitted { record, .. } = self.admit(caller, spec)?;
+        let Admitted { record, .. } = self.admit(caller, spec).await?;
         self.job_run_once(record, Job::command(command, streams)).await
     }
 
@@ -173,7 +177,7 @@ impl Engine {
         arguments: Vec<String>,
         streams: Streams,
     ) -> Result<ProgramResult> {
-        let Admitted { record, program, .. } = self.admit(caller, spec)?;
+        let Admitted { record, program, .. } = self.admit(caller, spec).await?;
         let Some(program) = program.filter(|program| program.mode == Mode::Oneshot) else {
             return Err(Error::invalid("mode", "a program that nothing is kept of must be one-shot"));
         };
@@ -238,10 +242,31 @@ impl Engine {
         self.handle(caller, id)?.ask(id, |reply| Command::LogTail { lines, reply }).await
     }
 
-    pub(crate) fn admit(&self, caller: &Caller, spec: SandboxSpec) -> Result<Admitted> {
-        let admitted = admit(caller, spec, &self.inner.settings)?;
-        self.sandboxes_room_check(1)?;
+    pub(crate) async fn admit(&self, caller: &Caller, spec: SandboxSpec) -> Result<Admitted> {
+        let (mut admitted, missing) = self.admit_at_once(caller, spec).await?;
+        if let Some(image) = missing {
+            admitted.record.image = self.inner.image_of(&image).await?.to_string();
+        }
         Ok(admitted)
+    }
+
+    /// The same, and the image is not pulled: returned if it is not here.
+    pub(crate) async fn admit_at_once(
+        &self,
+        caller: &Caller,
+        spec: SandboxSpec,
+    ) -> Result<(Admitted, Option<ImageSpec>)> {
+        let image = spec.image.clone();
+        let mut admitted = admit(caller, spec, &self.inner.settings)?;
+        self.sandboxes_room_check(1)?;
+        match self.inner.image_here(&image).await? {
+            Ok(name) => admitted.record.image = name.to_string(),
+            Err(reference) => {
+                admitted.record.image = reference;
+                return Ok((admitted, Some(image)));
+            }
+        }
+        Ok((admitted, None))
     }
 
     /// Whether so many more sandboxes may be made.

@@ -16,7 +16,7 @@ use jiff::Timestamp;
 use protocol::{
     GuestPath, SandboxId, SnapshotId,
     agent::Failure,
-    launcher::{ImageName, LaunchSpec, NetworkMode},
+    launcher::{LaunchSpec, NetworkMode},
 };
 use store::{Batch, SandboxRecord, SandboxState};
 use tokio::{
@@ -35,6 +35,7 @@ use crate::{
     },
     archive::{ARCHIVE_TIME_MAX, tar_bytes_max},
     engine::Inner,
+    images::image_name,
     program::{WORK_FOLDER, sandbox_ended},
     sandbox::{event, launch_failed},
 };
@@ -223,7 +224,7 @@ impl Export {
         self.engine.store.apply(batch).await.map_err(Error::internal)?;
         let spec = LaunchSpec {
             sandbox: record.id,
-            image: ImageName::Host,
+            image: image_name(&record.image)?,
             limits: record.limits,
             network: record.network,
             ephemeral: true,

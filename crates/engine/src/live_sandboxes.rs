@@ -24,7 +24,7 @@ impl Engine {
     /// [`ErrorKind::NotFound`], [`ErrorKind::Busy`], [`ErrorKind::LaunchFailed`], [`ErrorKind::Conflict`] for one
     /// that is launched for its program only.
     pub async fn sandbox_start(&self, caller: &Caller, id: SandboxId) -> Result<()> {
-        self.operate(caller, id, |reply| What::Start { user: None, snapshot: None, reply }).await
+        self.operate(caller, id, |reply| What::Start { image: None, user: None, snapshot: None, reply }).await
     }
 
     /// Whether a sandbox's agent answers.

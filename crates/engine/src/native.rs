@@ -16,6 +16,7 @@ use jail::{
 };
 use protocol::{
     SandboxId, SnapshotId, VolumeId,
+    image::{ImageDigest, ImageFacts, PullProgress, RegistryLogin},
     launcher::{Found, LaunchSpec, Stats},
     policy::NetworkPolicy,
 };
@@ -237,6 +238,31 @@ impl Runtime for NativeRuntime {
         self.ask(|launcher| async move { launcher.volume_list().await }).await
     }
 
+    async fn image_find(&self, reference: String) -> Result<ImageFacts, RuntimeError> {
+        self.ask(|launcher| {
+            let reference = reference.clone();
+            async move { launcher.image_find(reference).await }
+        })
+        .await
+    }
+
+    async fn image_get(&self, digest: ImageDigest) -> Result<ImageFacts, RuntimeError> {
+        self.ask(|launcher| async move { launcher.image_get(digest).await }).await
+    }
+
+    async fn image_pull(
+        &self,
+        reference: String,
+        login: Option<RegistryLogin>,
+        progress: Option<watch::Sender<PullProgress>>,
+    ) -> Result<ImageFacts, RuntimeError> {
+        self.ask(|launcher| {
+            let (reference, login, progress) = (reference.clone(), login.clone(), progress.clone());
+            async move { launcher.image_pull(reference, login, progress).await }
+        })
+        .await
+    }
+
     async fn agent_connect(&self, sandbox: SandboxId) -> Result<UnixStream, RuntimeError> {
         let socket = self.data.agent_socket(sandbox);
         UnixStream::connect(socket.as_path()).await.map_err(RuntimeError::AgentGone)
@@ -253,6 +279,7 @@ impl From<CallError> for RuntimeError {
                     None => Self::Step { step, errno },
                 }
             }
+            CallError::Image(failure) => Self::Image(failure),
             CallError::Gone(_) => Self::Broken(Box::new(error)),
         }
     }

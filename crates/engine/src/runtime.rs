@@ -3,11 +3,12 @@
 use async_trait::async_trait;
 use protocol::{
     SandboxId, SnapshotId, VolumeId,
+    image::{ImageDigest, ImageFacts, ImageFailure, PullProgress, RegistryLogin},
     launcher::{Found, LaunchSpec, Stats},
     policy::NetworkPolicy,
     volume::VolumeFault,
 };
-use tokio::net::UnixStream;
+use tokio::{net::UnixStream, sync::watch};
 
 /// Why a runtime could not do something.
 #[derive(Debug, thiserror::Error)]
@@ -38,6 +39,9 @@ pub enum RuntimeError {
         /// What has to be free for a launch.
         needed_mb: u64,
     },
+    /// There is no such image.
+    #[error("{0}")]
+    Image(ImageFailure),
     /// The sandbox has no agent to talk to: it has ended.
     #[error("the sandbox's agent can't be reached")]
     AgentGone(#[source] std::io::Error),
@@ -131,6 +135,20 @@ pub trait Runtime: Send + Sync + 'static {
 
     /// Every volume.
     async fn volume_list(&self) -> Result<Vec<VolumeId>, RuntimeError>;
+
+    /// The image that is called so here.
+    async fn image_find(&self, reference: String) -> Result<ImageFacts, RuntimeError>;
+
+    /// What an image that is here says of itself.
+    async fn image_get(&self, digest: ImageDigest) -> Result<ImageFacts, RuntimeError>;
+
+    /// Has an image downloaded and unpacked. It goes on when this is dropped.
+    async fn image_pull(
+        &self,
+        reference: String,
+        login: Option<RegistryLogin>,
+        progress: Option<watch::Sender<PullProgress>>,
+    ) -> Result<ImageFacts, RuntimeError>;
 
     /// Every sandbox of which something is there.
     async fn inventory(&self) -> Result<Vec<Found>, RuntimeError>;

@@ -7,7 +7,7 @@ use protocol::{SandboxId, SnapshotId, launcher::NetworkMode, limits::Limits, pol
 pub use store::{EndReason, OnAccess, SandboxState};
 
 use crate::{
-    SnapshotSpec, VolumeSpec,
+    ImageSpec, SnapshotSpec, VolumeSpec,
     program::{Language, Mode, Program, ProgramResult},
 };
 
@@ -33,6 +33,8 @@ impl Caller {
 pub struct SandboxSpec {
     /// The dialect it is made through, for the record.
     pub dialect: &'static str,
+    /// Its image.
+    pub image: ImageSpec,
     /// Its network; `None` takes what its program needs.
     pub network: Option<NetworkMode>,
     /// Whom it may reach; `None` for whoever is not closed to all. It takes a network.
@@ -65,6 +67,7 @@ impl SandboxSpec {
     pub fn new(dialect: &'static str) -> Self {
         Self {
             dialect,
+            image: ImageSpec::Host,
             network: None,
             network_policy: None,
             limits: LimitsSpec::default(),
@@ -145,6 +148,8 @@ pub struct Sandbox {
     pub ended_at: Option<Timestamp>,
     /// When its lease ends.
     pub lease_until: Option<Timestamp>,
+    /// What it was made from: `host`, or the digest of an image.
+    pub image: String,
     /// What it may use.
     pub limits: Limits,
     /// Its network.

@@ -15,6 +15,7 @@ use std::{
 use protocol::{
     SandboxId, SnapshotId, VolumeId,
     agent::ExitStatus,
+    image::{ImageDigest, ImageFacts, ImageFailure, PullProgress, RegistryLogin},
     launcher::{
         Call, DATAGRAM_BYTES_MAX, Failure, Found, INVENTORY_PAGE, KnownAddress, LaunchSpec, LaunchTimings,
         Reply, Request, Stats,
@@ -26,7 +27,7 @@ use rustix::net::{
 };
 use tokio::{
     net::UnixDatagram,
-    sync::{mpsc, oneshot},
+    sync::{mpsc, oneshot, watch},
 };
 
 use crate::launcher::{Started, started_receive};
@@ -45,7 +46,15 @@ struct Shared {
     waiting: Mutex<Option<Waiting>>,
 }
 
-type Waiting = HashMap<u64, oneshot::Sender<Answer>>;
+type Waiting = HashMap<u64, Asked>;
+
+/// Somebody who waits for an answer.
+#[derive(Debug)]
+struct Asked {
+    answer: oneshot::Sender<Answer>,
+    /// Who is told meanwhile how far it is.
+    progress: Option<watch::Sender<PullProgress>>,
+}
 
 type Answer = (Reply, Option<OwnedFd>);
 
@@ -55,6 +64,9 @@ pub enum CallError {
     /// The launcher did not do it, and left nothing half done.
     #[error("{0}")]
     Failed(Failure),
+    /// There is no such image.
+    #[error("{0}")]
+    Image(ImageFailure),
     /// The launcher is gone.
     #[error("the launcher is gone")]
     Gone(#[source] io::Error),
@@ -275,6 +287,46 @@ impl LauncherClient {
         }
     }
 
+    /// The image that is called so here.
+    ///
+    /// # Errors
+    /// [`CallError::Image`].
+    pub async fn image_find(&self, reference: String) -> Result<ImageFacts, CallError> {
+        self.call_image(Request::ImageFind { reference }, None).await
+    }
+
+    /// What an image that is here says of itself.
+    ///
+    /// # Errors
+    /// [`CallError::Image`].
+    pub async fn image_get(&self, digest: ImageDigest) -> Result<ImageFacts, CallError> {
+        self.call_image(Request::ImageGet(digest), None).await
+    }
+
+    /// Has an image downloaded and unpacked. It goes on when this is dropped.
+    ///
+    /// # Errors
+    /// [`CallError::Image`].
+    pub async fn image_pull(
+        &self,
+        reference: String,
+        login: Option<RegistryLogin>,
+        progress: Option<watch::Sender<PullProgress>>,
+    ) -> Result<ImageFacts, CallError> {
+        self.call_image(Request::ImagePull { reference, login }, progress).await
+    }
+
+    async fn call_image(
+        &self,
+        request: Request,
+        progress: Option<watch::Sender<PullProgress>>,
+    ) -> Result<ImageFacts, CallError> {
+        match self.call_told(request, progress).await? {
+            (Reply::Image { facts, .. }, _) => Ok(facts),
+            other => Err(unexpected(&other)),
+        }
+    }
+
     /// Puts a network policy in force for a sandbox that runs, all of it at once. Returns the sandbox's address.
     ///
     /// # Errors
@@ -354,10 +406,18 @@ impl LauncherClient {
     }
 
     async fn call(&self, request: Request) -> Result<Answer, CallError> {
+        self.call_told(request, None).await
+    }
+
+    async fn call_told(
+        &self,
+        request: Request,
+        progress: Option<watch::Sender<PullProgress>>,
+    ) -> Result<Answer, CallError> {
         let number = self.shared.number_next.fetch_add(1, Ordering::Relaxed);
         let (answer, answered) = oneshot::channel();
         match &mut *self.shared.waiting.lock().unwrap_or_else(PoisonError::into_inner) {
-            Some(waiting) => waiting.insert(number, answer),
+            Some(waiting) => waiting.insert(number, Asked { answer, progress }),
             None => return Err(gone()),
         };
         let bytes = postcard::to_stdvec(&Call { number, request })
@@ -371,6 +431,7 @@ impl LauncherClient {
             return Err(CallError::Gone(error));
         }
         match answered.await {
+            Ok((Reply::ImageFailed { failure, .. }, _)) => Err(CallError::Image(failure)),
             Ok((Reply::Failed { failure, .. }, _)) => Err(CallError::Failed(failure)),
             Ok(answer) => Ok(answer),
             Err(_) => Err(gone()),
@@ -387,7 +448,17 @@ async fn read(shared: Arc<Shared>, exits: mpsc::UnboundedSender<Exited>) {
                 let _ = exits.send(Exited { sandbox: *sandbox, status: *status, stats: *stats });
                 continue;
             }
+            Reply::ImageProgress { number, progress } => {
+                if let Some(waiting) = &*shared.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+                    && let Some(told) = waiting.get(number).and_then(|asked| asked.progress.as_ref())
+                {
+                    told.send_replace(*progress);
+                }
+                continue;
+            }
             Reply::Launched { number, .. }
+            | Reply::Image { number, .. }
+            | Reply::ImageFailed { number, .. }
             | Reply::Done { number }
             | Reply::Stats { number, .. }
             | Reply::Inventory { number, .. }
@@ -403,7 +474,7 @@ async fn read(shared: Arc<Shared>, exits: mpsc::UnboundedSender<Exited>) {
         };
         if let Some(waiting) = waiting {
             // Whoever asked may have gone; a sandbox it launched is found by its record.
-            let _ = waiting.send(answer);
+            let _ = waiting.answer.send(answer);
         }
     }
     tracing::error!("the launcher is gone");

@@ -15,6 +15,15 @@ pub fn may_serve(id: u32) -> bool {
     id != 0 && id != u32::MAX && !crate::plan::is_sandbox_id(id)
 }
 
+/// Has this process killed when its parent ends. A change of user undoes it.
+///
+/// # Errors
+/// The step that failed.
+pub fn end_with_parent() -> Result<(), StepError> {
+    rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL))
+        .step(|| "end with the parent".to_owned())
+}
+
 /// Makes this process an unprivileged one: another user, no groups, no capabilities (nor ever again any
 /// through exec), `no_new_privs`. To be called before threads are started: the calls are per thread.
 ///

@@ -11,7 +11,7 @@ use rustix::{
         MountPropagationFlags, MoveMountFlags, OpenTreeFlags, UnmountFlags, mount_change, move_mount,
         open_tree, unmount,
     },
-    process::{Signal, WaitId, WaitIdOptions, set_parent_process_death_signal, waitid},
+    process::{WaitId, WaitIdOptions, waitid},
     thread::{self, CapabilitySet, CapabilitySets, LinkNameSpaceType},
 };
 
@@ -19,6 +19,7 @@ use crate::{
     apply::{become_root_inside, bounding_set_reduce, landlock_restrict},
     failure::{Step, StepError},
     plan::{self, Capability, UNPACKING_FIRST_ID},
+    privileges::end_with_parent,
     sys::{self, Cloned, MountAttributes, mount_attribute, namespace},
     user_namespace::user_namespace_create,
 };
@@ -46,7 +47,7 @@ const LIMITS: [(u32, u64); 3] = [
 /// # Errors
 /// The step that failed. The process must not read anything then.
 pub fn confine() -> Result<(), StepError> {
-    die_with_parent()?;
+    end_with_parent()?;
     let user_namespace = user_namespace_create(UNPACKING_FIRST_ID)?;
     let namespaces = namespace::MOUNT | namespace::PID | namespace::NETWORK | namespace::IPC | namespace::UTS;
     match sys::clone_into(namespaces, None).step(|| "clone into namespaces".to_owned())? {
@@ -61,7 +62,7 @@ fn enter(user_namespace: &OwnedFd) -> Result<(), StepError> {
         .step(|| "enter the user namespace".to_owned())?;
     become_root_inside().step(|| "become root of the user namespace".to_owned())?;
     // A change of user takes it away.
-    die_with_parent()?;
+    end_with_parent()?;
     for (number, value) in LIMITS {
         sys::resource_limit(number, value, value).step(|| format!("set the resource limit {number}"))?;
     }
@@ -95,10 +96,6 @@ fn root_enter(user_namespace: &OwnedFd) -> rustix::io::Result<()> {
     rustix::process::pivot_root(".", ".")?;
     unmount(".", UnmountFlags::DETACH)?;
     rustix::process::chdir("/")
-}
-
-fn die_with_parent() -> Result<(), StepError> {
-    set_parent_process_death_signal(Some(Signal::KILL)).step(|| "end with the parent".to_owned())
 }
 
 /// How a process ended, as a shell says it.

@@ -108,6 +108,9 @@ pub enum Request {
         env: Vec<(String, String)>,
         /// Where they start, and what relative paths are relative to.
         cwd: GuestPath,
+        /// Whose they and new files are unless the request says: user, and group after a colon, by name or number. The
+        /// agent's own if there is none.
+        user: Option<String>,
     },
     /// Gives an exec's terminal another size and tells the program (SIGWINCH). [`Event::Done`] or
     /// [`Event::Failed`] (final).

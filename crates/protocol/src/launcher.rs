@@ -7,8 +7,10 @@ use std::net::Ipv4Addr;
 
 use serde::{Deserialize, Serialize};
 
+pub use crate::image::ImageName;
 use crate::{
     SandboxId, SnapshotId, VolumeId,
+    image::{ImageDigest, ImageFacts, ImageFailure, PullProgress, RegistryLogin},
     limits::Limits,
     policy::{Action, NetworkPolicy},
     volume::{VolumeFault, VolumeMount},
@@ -83,6 +85,21 @@ pub enum Request {
     Inventory {
         /// The last of the page before.
         after: Option<SandboxId>,
+    },
+    /// The image that is called so here: answered by [`Reply::Image`] or [`Reply::ImageFailed`].
+    ImageFind {
+        /// As the client wrote it; at most [`crate::image::REFERENCE_BYTES_MAX`].
+        reference: String,
+    },
+    /// What an image that is here says of itself: answered by [`Reply::Image`] or [`Reply::ImageFailed`].
+    ImageGet(ImageDigest),
+    /// Has an image downloaded and unpacked: [`Reply::ImageProgress`] now and then, in the end [`Reply::Image`] or
+    /// [`Reply::ImageFailed`], and then nothing is left of it but what a broken connection has brought.
+    ImagePull {
+        /// As the client wrote it; at most [`crate::image::REFERENCE_BYTES_MAX`].
+        reference: String,
+        /// What to show the registry; at most [`crate::image::LOGIN_BYTES_MAX`] each.
+        login: Option<RegistryLogin>,
     },
     /// Puts a policy in the place of the one that a running sandbox with a network has, if it has one; all of it at
     /// once. Does nothing if it has that policy already. Answered by [`Reply::NetworkPolicy`].
@@ -161,13 +178,6 @@ pub struct LaunchSpec {
     pub volumes: Vec<VolumeMount>,
 }
 
-/// A read-only root file system.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub enum ImageName {
-    /// The host's own `/usr` and what belongs to it.
-    Host,
-}
-
 /// The network of a sandbox.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -222,6 +232,27 @@ pub enum Reply {
         number: u64,
         /// What was kept.
         note: Vec<u8>,
+    },
+    /// Answer to [`Request::ImageFind`], [`Request::ImageGet`] and [`Request::ImagePull`].
+    Image {
+        /// The request.
+        number: u64,
+        /// What it says of itself.
+        facts: ImageFacts,
+    },
+    /// A [`Request::ImagePull`] goes on.
+    ImageProgress {
+        /// The request.
+        number: u64,
+        /// How far it is.
+        progress: PullProgress,
+    },
+    /// There is no such image.
+    ImageFailed {
+        /// The request.
+        number: u64,
+        /// Why.
+        failure: ImageFailure,
     },
     /// Answer to [`Request::NetworkPolicySet`]: it is in force.
     NetworkPolicy {

@@ -7,6 +7,7 @@ pub mod agent;
 pub mod entry_name;
 pub mod frame;
 mod id;
+pub mod image;
 pub mod launcher;
 pub mod limits;
 mod path;

@@ -2,8 +2,6 @@
 //!
 //! It must not know any program or dialect.
 
-use protocol::launcher::ImageName;
-
 use crate::{
     layout::DataDir,
     toolchains::{ToolchainName, ToolchainState, toolchain_list},
@@ -32,7 +30,7 @@ pub fn environment_base(data: &DataDir) -> Vec<(String, String)> {
     let installed = toolchain_list(data).into_iter();
     let installed = installed.filter(|status| matches!(status.state, ToolchainState::Installed(_)));
     let names: Vec<ToolchainName> = installed.map(|status| status.name).collect();
-    let rootfs = data.image_rootfs(&ImageName::Host);
+    let rootfs = data.host_image_rootfs();
     let has_ca_bundle = rootfs.join(CA_BUNDLE.trim_start_matches('/')).as_path().exists();
     environment_for(&names, has_ca_bundle)
 }
@@ -99,7 +97,7 @@ mod tests {
         let temp = tempfile::tempdir().unwrap();
         let data = DataDir::new(protocol::HostPath::new(temp.path())).unwrap();
         assert_eq!(value(&environment_base(&data), "SSL_CERT_FILE"), None);
-        let certs = data.image_rootfs(&ImageName::Host).join("etc/ssl/certs");
+        let certs = data.host_image_rootfs().join("etc/ssl/certs");
         std::fs::create_dir_all(certs.as_path()).unwrap();
         std::fs::write(certs.join("ca-certificates.crt").as_path(), "").unwrap();
         assert_eq!(value(&environment_base(&data), "SSL_CERT_FILE"), Some(CA_BUNDLE));

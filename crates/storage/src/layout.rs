@@ -9,7 +9,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use protocol::{HostPath, SandboxId, launcher::ImageName};
+use protocol::{HostPath, SandboxId};
 use rustix::fs::{CWD, Mode, OFlags, mkdirat, openat};
 
 /// The longest root that still leaves room for `run/<uuid>/agent.sock` in a socket address: `sun_path` holds
@@ -161,18 +161,23 @@ impl DataDir {
         self.storage().join("images")
     }
 
-    /// The folder of one image, with its `rootfs` inside.
+    /// The folder of the `host` image, with its `rootfs` inside.
     #[must_use]
-    pub fn image_folder(&self, image: &ImageName) -> HostPath {
-        match image {
-            ImageName::Host => self.images().join("host"),
-        }
+    pub fn host_image_folder(&self) -> HostPath {
+        self.images().join("host")
     }
 
-    /// The read-only root of an image.
+    /// The read-only root of the `host` image.
     #[must_use]
-    pub fn image_rootfs(&self, image: &ImageName) -> HostPath {
-        self.image_folder(image).join("rootfs")
+    pub fn host_image_rootfs(&self) -> HostPath {
+        self.host_image_folder().join("rootfs")
+    }
+
+    /// What lies over the layers of every OCI image: its `rootfs` has the mount points and the files of `/etc` that are
+    /// this host's to say.
+    #[must_use]
+    pub fn cover_folder(&self) -> HostPath {
+        self.images().join("cover")
     }
 
     /// The folder of the writable layers.
@@ -396,10 +401,7 @@ mod tests {
         let id: SandboxId = "6b4bdac1-7a5c-4c1b-8e7a-1f6f1f4a2c11".parse().unwrap();
         assert_eq!(data.layer(id).to_string(), format!("/var/lib/atoll/storage/sandboxes/{id}"));
         assert_eq!(data.agent_socket(id).to_string(), format!("/var/lib/atoll/run/{id}/agent.sock"));
-        assert_eq!(
-            data.image_rootfs(&ImageName::Host).to_string(),
-            "/var/lib/atoll/storage/images/host/rootfs"
-        );
+        assert_eq!(data.host_image_rootfs().to_string(), "/var/lib/atoll/storage/images/host/rootfs");
     }
 
     #[test]

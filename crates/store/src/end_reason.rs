@@ -42,6 +42,11 @@ pub enum EndReason {
         /// The error number of errno(3); 0 where there was none.
         errno: i32,
     },
+    /// Its image could not be had.
+    NoImage {
+        /// Why not, for the client.
+        reason: String,
+    },
     /// It was gone: the host was restarted, its agent died.
     Lost {
         /// What was found.
@@ -64,6 +69,7 @@ impl fmt::Display for EndReason {
             Self::Killed { by } if by.is_empty() => out.write_str("was stopped on request"),
             Self::Killed { by } => write!(out, "was stopped on request of {by}"),
             Self::LeaseEnded => out.write_str("reached the end of its lease"),
+            Self::NoImage { reason } => write!(out, "has no image: {reason}"),
             Self::LaunchFailed { step, errno: 0 } => write!(out, "could not be launched: {step}"),
             Self::LaunchFailed { step, errno } => {
                 write!(out, "could not be launched: {step}: {}", io::Error::from_raw_os_error(*errno))
@@ -106,6 +112,11 @@ mod tests {
                 EndReason::Killed { by: String::new() },
                 r#"{"kind":"killed","by":""}"#,
                 "was stopped on request",
+            ),
+            (
+                EndReason::NoImage { reason: "it is private".to_owned() },
+                r#"{"kind":"no_image","reason":"it is private"}"#,
+                "has no image: it is private",
             ),
             (EndReason::LeaseEnded, r#"{"kind":"lease_ended"}"#, "reached the end of its lease"),
             (

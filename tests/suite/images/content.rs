@@ -10,9 +10,14 @@ use std::{
 use super::{Folder, good, with_input};
 
 /// Programs of the root file system; their libraries come with them.
-const PROGRAMS: [&str; 8] = ["bash", "cat", "id", "ls", "stat", "sort", "env", "true"];
+const PROGRAMS: [&str; 13] =
+    ["bash", "cat", "id", "ls", "stat", "sort", "env", "true", "tail", "find", "rm", "apt", "dpkg"];
+/// What apt needs besides, and what says which system it is.
+const FILES: [&str; 5] =
+    ["usr/lib/os-release", "usr/lib/apt", "etc/apt", "var/lib/dpkg/status", "usr/share/dpkg"];
 
-/// A tar of a root file system that programs run in: bash, some of coreutils, their libraries, `/etc`.
+/// A tar of a root file system that programs run in: bash, some of coreutils, apt and what it knows of packages, their
+/// libraries, `/etc`. Its `/etc/resolv.conf` is a link to nowhere, as images have it.
 pub(super) fn root_file_system() -> Vec<u8> {
     let folder = Folder::new("root");
     let root = folder.path();
@@ -31,14 +36,19 @@ pub(super) fn root_file_system() -> Vec<u8> {
         fs::create_dir_all(root.join(&place).parent().unwrap()).unwrap();
         fs::copy(&file, root.join(&place)).unwrap();
     }
+    let copy = "tar -C / -cf - -- \"$@\" | tar -xf -";
+    let copied = Command::new("sh").args(["-ec", copy, "sh"]).args(FILES).current_dir(root).status();
+    assert!(copied.unwrap().success());
     for name in ["bin", "lib", "lib64"] {
         std::os::unix::fs::symlink(format!("usr/{name}"), root.join(name)).unwrap();
     }
-    for name in ["etc", "tmp", "var/cache", "proc"] {
+    for name in ["etc", "tmp", "var/cache", "var/lib/apt/lists/partial", "proc"] {
         fs::create_dir_all(root.join(name)).unwrap();
     }
     fs::write(root.join("etc/passwd"), "root:x:0:0::/root:/bin/bash\nuser:x:1000:1000::/:/bin/bash\n")
         .unwrap();
+    std::os::unix::fs::symlink("/run/nowhere/resolv.conf", root.join("etc/resolv.conf")).unwrap();
+    std::os::unix::fs::symlink("../usr/lib/os-release", root.join("etc/os-release")).unwrap();
     fs::write(root.join("etc/old"), "old").unwrap();
     fs::write(root.join("var/cache/stale"), "stale").unwrap();
     fs::copy("/usr/bin/true", root.join("usr/bin/suid")).unwrap();

@@ -1,9 +1,9 @@
-//! Stands before a registry: cuts connections, or wants a token. It speaks as much HTTP as that needs.
+//! Stands before a registry: cuts connections, wants a token, or keeps what is asked for waiting. It speaks as much HTTP as that needs.
 
 use std::{
     io::{BufRead, BufReader, Read, Write},
     net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream},
-    sync::{Arc, Mutex},
+    sync::{Arc, Condvar, Mutex},
     thread,
 };
 
@@ -16,11 +16,13 @@ struct Manner {
     /// A connection ends after so many bytes of a blob.
     cut_after: Option<usize>,
     wants_token: bool,
+    /// Blobs wait.
+    holds: bool,
 }
 
 pub(super) struct Front {
     address: SocketAddr,
-    manner: Arc<Mutex<Manner>>,
+    manner: Arc<(Mutex<Manner>, Condvar)>,
     asked: Arc<Mutex<Vec<String>>>,
 }
 
@@ -28,7 +30,7 @@ impl Front {
     pub(super) fn start(registry: SocketAddr) -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let address = listener.local_addr().unwrap();
-        let (manner, asked) = <(Arc<Mutex<Manner>>, Arc<Mutex<Vec<String>>>)>::default();
+        let (manner, asked) = <(Arc<(Mutex<Manner>, Condvar)>, Arc<Mutex<Vec<String>>>)>::default();
         let front = Self { address, manner: manner.clone(), asked: asked.clone() };
         // It ends with the process of the test.
         thread::spawn(move || {
@@ -41,13 +43,24 @@ impl Front {
     }
 
     pub(super) fn cuts_after(self, bytes: usize) -> Self {
-        self.manner.lock().unwrap().cut_after = Some(bytes);
+        self.manner.0.lock().unwrap().cut_after = Some(bytes);
         self
     }
 
     pub(super) fn wants_token(self) -> Self {
-        self.manner.lock().unwrap().wants_token = true;
+        self.manner.0.lock().unwrap().wants_token = true;
         self
+    }
+
+    pub(super) fn holds(self) -> Self {
+        self.manner.0.lock().unwrap().holds = true;
+        self
+    }
+
+    /// What waits, and what comes later, is answered.
+    pub(super) fn release(&self) {
+        self.manner.0.lock().unwrap().holds = false;
+        self.manner.1.notify_all();
     }
 
     pub(super) fn reference(&self, name: &str) -> String {
@@ -65,7 +78,7 @@ fn serve(
     mut client: TcpStream,
     here: SocketAddr,
     registry: SocketAddr,
-    manner: &Mutex<Manner>,
+    (manner, released): &(Mutex<Manner>, Condvar),
     asked: &Mutex<Vec<String>>,
 ) {
     let mut head = String::new();
@@ -77,7 +90,10 @@ fn serve(
         }
     }
     asked.lock().unwrap().push(head.clone());
-    let Manner { cut_after, wants_token } = manner.lock().unwrap().clone();
+    let is_blob = head.contains("/blobs/");
+    let manner = released.wait_while(manner.lock().unwrap(), |manner| is_blob && manner.holds).unwrap();
+    let Manner { cut_after, wants_token, .. } = manner.clone();
+    drop(manner);
     if wants_token && let Some(answer) = login(&head, here) {
         let _ = client.write_all(answer.as_bytes());
         return;
@@ -85,7 +101,7 @@ fn serve(
     let head = head.replacen("\r\n", "\r\nconnection: close\r\n", 1);
     let mut upstream = TcpStream::connect(registry).unwrap();
     upstream.write_all(head.as_bytes()).unwrap();
-    let limit = cut_after.filter(|_| head.contains("/blobs/")).unwrap_or(usize::MAX);
+    let limit = cut_after.filter(|_| is_blob).unwrap_or(usize::MAX);
     let _ = std::io::copy(&mut upstream.take(limit as u64), &mut client);
 }
 

@@ -3,10 +3,14 @@
 mod content;
 mod front;
 mod hostile;
+mod launch;
+mod pending;
 mod process;
 mod pull;
 mod registry;
+mod shared;
 mod shelf;
+mod user;
 
 use std::{
     fs,
@@ -75,7 +79,7 @@ fn names_in(server: &Server, folder: &str) -> Vec<String> {
 
 /// Nothing of a pull that failed is there.
 fn nothing_left(server: &Server) {
-    for folder in ["names", "layers", "partial"] {
+    for folder in ["names", "digests", "layers", "partial"] {
         assert!(names_in(server, folder).is_empty(), "{folder}: {:?}", names_in(server, folder));
     }
 }

@@ -13,6 +13,24 @@ use blackbox::{atoll, children_of, deadline::found, status_field};
 use super::{Folder, content::Tar};
 
 #[test]
+fn the_process_that_asks_registries_has_no_power_over_the_host() {
+    let mut child =
+        Command::new(atoll()).arg("image-ask").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    // It waits for the question, and has read nothing that came over a network.
+    let is_without = || status_field(child.id(), "NoNewPrivs").filter(|value| value == "1");
+    found(Duration::from_secs(30), is_without).expect("it gives up its power");
+    let field = |name: &str| status_field(child.id(), name).unwrap();
+    let ids = |name: &str| field(name).split_whitespace().map(str::to_owned).collect::<Vec<_>>();
+    assert_eq!((ids("Uid"), ids("Gid")), (vec!["65534".to_owned(); 4], vec!["65534".to_owned(); 4]));
+    assert_eq!(ids("Groups"), [""; 0]);
+    for set in ["CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"] {
+        assert_eq!(u64::from_str_radix(&field(set), 16), Ok(0), "{set}");
+    }
+    drop(child.stdin.take());
+    assert!(!child.wait().unwrap().success(), "no question is none that it answers");
+}
+
+#[test]
 fn the_process_that_unpacks_has_no_power_over_the_host() {
     let folder = Folder::new("unpack");
     let mut child = Command::new(atoll())

@@ -126,10 +126,26 @@ impl Registry {
         layers: &[Pushed<'_>],
         architecture: &str,
     ) -> Value {
+        self.push_saying(name, tag, kind, layers, architecture, &json!({"User": "1000"}))
+    }
+
+    /// The same, and its configuration says this besides what it says always.
+    pub(super) fn push_saying(
+        &self,
+        name: &str,
+        tag: &str,
+        kind: &str,
+        layers: &[Pushed<'_>],
+        architecture: &str,
+        more: &Value,
+    ) -> Value {
         let diff_ids: Vec<String> = layers.iter().map(|(_, _, plain)| digest_of(plain)).collect();
+        let mut says =
+            json!({"Entrypoint": ["/bin/bash"], "Cmd": ["-c", "id"], "Env": ["A=b"], "WorkingDir": "/tmp"});
+        says.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
         let config = json!({
             "os": "linux", "architecture": architecture, "rootfs": {"type": "layers", "diff_ids": diff_ids},
-            "config": {"Entrypoint": ["/bin/bash"], "Cmd": ["-c", "id"], "Env": ["A=b"], "User": "1000", "WorkingDir": "/tmp"},
+            "config": says,
         });
         let config_kind = "application/vnd.oci.image.config.v1+json";
         let config = self.push_blob(name, config_kind, config.to_string().as_bytes());

@@ -27,9 +27,12 @@ const SNAPSHOT_RESTORE: u64 = 7;
 const SNAPSHOT_REMOVE: u64 = 8;
 const SNAPSHOT_LIST: u64 = 10;
 const INVENTORY: u64 = 11;
-const VOLUME_CREATE: u64 = 14;
-const VOLUME_REMOVE: u64 = 15;
-const VOLUME_LIST: u64 = 16;
+const IMAGE_FIND: u64 = 12;
+const IMAGE_GET: u64 = 13;
+const IMAGE_PULL: u64 = 14;
+const VOLUME_CREATE: u64 = 17;
+const VOLUME_REMOVE: u64 = 18;
+const VOLUME_LIST: u64 = 19;
 
 /// A number in postcard's encoding.
 fn number(mut value: u64) -> Vec<u8> {
@@ -190,6 +193,18 @@ fn a_server_that_was_taken_over_reaches_nothing_but_its_own_sandboxes() {
         &many[..2],
     ] {
         tell(&socket, &launch_with([0x51; 16], usual, volumes));
+    }
+    // Images that are not here, and texts that are no references: none is a path.
+    let digest = vec![0xee; 32];
+    let limits = usual.map(number).concat();
+    let from_image =
+        [id([0xd0; 16]), number(1), digest.clone(), limits, number(0), vec![1, 0], number(0)].concat();
+    tell(&socket, &call(LAUNCH, &[from_image, vec![0], number(0)].concat()));
+    tell(&socket, &call(IMAGE_GET, &digest));
+    for text in ["../../../etc/shadow", "/etc/shadow", "", "a\0b", &"a".repeat(100_000)] {
+        let text = [number(text.len() as u64), text.as_bytes().to_vec()].concat();
+        tell(&socket, &call(IMAGE_FIND, &text));
+        tell(&socket, &call(IMAGE_PULL, &[text, vec![0]].concat()));
     }
     // More than the socket holds, either way.
     (0..20_000).for_each(|_| tell(&socket, &call(STATS, &id([9; 16]))));

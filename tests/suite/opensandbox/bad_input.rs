@@ -56,7 +56,8 @@ fn a_wrong_request_names_its_field() {
             json!({"volumes": [{"name": "a", "mountPath": "/a", "pvc": {"claimName": "a", "storage": "much"}}]}),
             "volumes.pvc.storage",
         ),
-        (json!({"image": {"uri": "python:3.11"}}), "image.uri"),
+        (json!({"image": {"uri": "Python:3.11"}}), "no reference of an image"),
+        (json!({"image": {"uri": "127.0.0.1:1/x", "auth": {"username": "me"}}}), "image.auth"),
         (json!({"networkPolicy": {"defaultAction": "perhaps"}}), "networkPolicy"),
         (json!({"credentialProxy": {"enabled": true}}), "credentialProxy"),
     ] {

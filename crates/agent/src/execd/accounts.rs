@@ -4,7 +4,13 @@
 
 use std::{fs::File, io::Read, path::Path, sync::OnceLock};
 
-use rustix::fs::{Mode, OFlags, open};
+use protocol::agent::{Failure, FailureKind};
+use rustix::{
+    fs::{Gid, Mode, OFlags, Uid, open},
+    process::{getegid, geteuid},
+};
+
+use crate::{failure::failure, files::Owner};
 
 /// The most that is read of a small file.
 const SMALL_BYTES_MAX: u64 = 1 << 20;
@@ -43,6 +49,28 @@ impl Accounts {
 
     pub(super) fn user(&self, uid: u32) -> Option<&User> {
         self.users().iter().find(|user| user.uid == uid)
+    }
+
+    /// Whose things are that nobody else is named for: this user's, and group's after a colon; without one the agent's.
+    ///
+    /// # Errors
+    /// When the tables have no such user or group.
+    pub(super) fn own(&self, user: Option<&str>) -> Result<Owner, Failure> {
+        let Some(wanted) = user else { return Ok((geteuid(), getegid())) };
+        let (user, group) =
+            wanted.split_once(':').map_or((wanted, None), |(user, group)| (user, Some(group)));
+        let uid = self.user_id(user);
+        let gid = match group {
+            Some(group) => self.group_id(group),
+            None => uid.map(|uid| self.user(uid).map_or(uid, |user| user.gid)),
+        };
+        match (uid, gid) {
+            (Some(uid), Some(gid)) => Ok((Uid::from_raw(uid), Gid::from_raw(gid))),
+            _ => {
+                let message = format!("the sandbox has no user {wanted:?}, as its image wants");
+                Err(failure(FailureKind::Invalid, message))
+            }
+        }
     }
 
     /// The user's name, or the number where there is none.

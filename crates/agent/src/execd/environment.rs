@@ -13,21 +13,26 @@ const FILE_NAME: &str = ".execd_envs";
 /// Where programs are looked for when the agent was told nothing.
 const PATH_DEFAULT: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
-/// The variables for a program of the user `uid`, or of the agent's own. `given` is what the server has said, if there
-/// is one. Reads files.
+/// The variables for a program of the user `uid`, or of `own`, who may be another than the agent's. `given` is what the
+/// server has said, if there is one. Reads files.
 pub(super) fn environment_of(
     given: Option<&[(String, String)]>,
     accounts: &Accounts,
-    own_uid: u32,
+    (own_uid, is_other): (u32, bool),
     uid: Option<u32>,
     requested: BTreeMap<String, String>,
 ) -> BTreeMap<String, String> {
     let mut variables = given.map_or_else(inherited, |given| given.iter().cloned().collect());
     variables.entry("PATH".to_owned()).or_insert_with(|| PATH_DEFAULT.to_owned());
-    if !variables.contains_key("HOME")
+    if (is_other || !variables.contains_key("HOME"))
         && let Some(user) = accounts.user(own_uid)
     {
-        variables.insert("HOME".to_owned(), user.home.clone());
+        variables.entry("HOME".to_owned()).or_insert_with(|| user.home.clone());
+        if is_other {
+            for name in ["USER", "LOGNAME"] {
+                variables.entry(name.to_owned()).or_insert_with(|| user.name.clone());
+            }
+        }
     }
     let home = variables.get("HOME").map_or("/", String::as_str).trim_end_matches('/');
     let file = format!("{home}/{FILE_NAME}");

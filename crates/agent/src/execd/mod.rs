@@ -21,10 +21,12 @@ mod types;
 use std::{cell::RefCell, rc::Rc, sync::Arc};
 
 use hyper::{Method, StatusCode, header};
-use protocol::{GuestPath, limits::Limits};
+use protocol::{GuestPath, agent::Failure, limits::Limits};
 
+use self::accounts::Accounts;
 use crate::{
     agent::Agent,
+    files::Owner,
     http::{HttpError, Incoming, Query, Reply, empty},
 };
 
@@ -51,6 +53,8 @@ pub(crate) struct Surroundings {
     pub(crate) env: Arc<Vec<(String, String)>>,
     /// Where that starts.
     pub(crate) cwd: GuestPath,
+    /// Whose it is, as the tables inside have it; the agent's own if there is none.
+    pub(crate) user: Option<String>,
 }
 
 impl Execd {
@@ -68,9 +72,24 @@ impl Execd {
         self.surroundings.borrow().as_ref().map(|known| known.limits)
     }
 
+    fn user(&self) -> Option<String> {
+        self.surroundings.borrow().as_ref().and_then(|known| known.user.clone())
+    }
+
     /// The environment that the server has given, if one has.
     fn env(&self) -> Option<Arc<Vec<(String, String)>>> {
         self.surroundings.borrow().as_ref().map(|known| Arc::clone(&known.env))
+    }
+}
+
+/// Who owns what a request makes and says nothing of, if that is not the agent.
+///
+/// # Errors
+/// As [`Accounts::own`].
+async fn owner(agent: &Agent) -> Result<Option<Owner>, Failure> {
+    match agent.execd.user() {
+        None => Ok(None),
+        user => agent.files.run(move || Accounts::read().own(user.as_deref()).map(Some)).await,
     }
 }
 

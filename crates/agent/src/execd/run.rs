@@ -6,7 +6,6 @@ use protocol::{
     ExecId, GuestPath,
     agent::{ExecSpec, Failure, FailureKind, Stdin, TerminalSize},
 };
-use rustix::process::{getegid, geteuid};
 
 use super::{accounts::Accounts, environment::environment_of};
 use crate::{
@@ -68,15 +67,16 @@ pub(super) async fn run_start_before(
         return Err(HttpError::body("`gid` is given without `uid`"));
     }
     let Run { argvs, cwd, timeout, uid, gid, envs } = run;
-    let given = agent.execd.env();
+    let (given, user) = (agent.execd.env(), agent.execd.user());
     let prepare = move || {
         let given = given.as_ref().map(|given| given.as_slice());
         let accounts = Accounts::read();
         let cwd = folder_check(cwd.as_deref())?;
-        let own = (geteuid().as_raw(), getegid().as_raw());
+        let (own_uid, own_gid) = accounts.own(user.as_deref())?;
+        let own = (own_uid.as_raw(), own_gid.as_raw());
         let group_of = |uid| accounts.user(uid).map_or(uid, |user| user.gid);
         let ids = (uid.unwrap_or(own.0), gid.or(uid.map(group_of)).unwrap_or(own.1));
-        Ok((cwd, ids, environment_of(given, &accounts, own.0, uid, envs)))
+        Ok((cwd, ids, environment_of(given, &accounts, (own.0, user.is_some()), uid, envs)))
     };
     // Where no program runs, there is no output that a slow disk could hold up, and the way to the file thread and back
     // takes longer than the look.

@@ -7,7 +7,7 @@ use std::{
     cell::{Cell, RefCell},
     collections::{BTreeMap, HashMap},
     fs,
-    os::unix::fs::DirBuilderExt,
+    os::unix::fs::{DirBuilderExt, lchown},
     rc::Rc,
 };
 
@@ -15,6 +15,7 @@ use hyper::StatusCode;
 use protocol::{ExecId, GuestPath};
 
 use super::{
+    accounts::Accounts,
     commands::command_remember,
     events::exec_stream,
     run::{Run, folder_check, run_start},
@@ -79,12 +80,20 @@ pub(super) async fn create(agent: &Rc<Agent>, request: Incoming) -> Result<Reply
     }
     let id = ExecId::random();
     let folder = std::env::temp_dir().join(format!("atoll-session-{id}"));
+    let user = agent.execd.user();
     let make = move || {
         let cwd = folder_check(request.cwd.as_deref())?;
         let failed = |error| failure_os(format_args!("make {}", folder.display()), &error);
         fs::DirBuilder::new().mode(0o700).create(&folder).map_err(failed)?;
         let first = format!("cd -- '{}'\n", cwd.as_str().replace('\'', r"'\''"));
-        fs::write(folder.join("state"), first).map_err(failed)?;
+        let state = folder.join("state");
+        fs::write(&state, first).map_err(failed)?;
+        if user.is_some() {
+            let (uid, gid) = Accounts::read().own(user.as_deref())?;
+            for path in [&state, &folder] {
+                lchown(path, Some(uid.as_raw()), Some(gid.as_raw())).map_err(failed)?;
+            }
+        }
         Ok(folder)
     };
     let folder = agent.files.run(make).await?;

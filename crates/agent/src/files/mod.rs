@@ -14,7 +14,7 @@ use protocol::{
     agent::{Failure, FailureKind},
 };
 use rustix::{
-    fs::{FileType, Mode, mkdir, stat},
+    fs::{AtFlags, CWD, FileType, Gid, Mode, Uid, chownat, mkdir, stat},
     io::Errno,
 };
 
@@ -40,26 +40,41 @@ pub(crate) async fn folder_create(worker: &Worker, path: GuestPath, mode: u32) -
     worker.run(move || folders_make(Path::new(path.as_str()), mode)).await
 }
 
+/// User and group of a file.
+pub(crate) type Owner = (Uid, Gid);
+
 /// Makes a folder, after those above it where they are missing.
 pub(crate) fn folders_make(path: &Path, mode: Mode) -> Result<(), Failure> {
+    folders_make_for(path, mode, None)
+}
+
+/// The same; those that are made are this owner's.
+pub(crate) fn folders_make_for(path: &Path, mode: Mode, owner: Option<Owner>) -> Result<(), Failure> {
     // From the folder wanted upwards to the first that can be made, then down again: one call when only
     // the last is missing.
     let mut missing: Vec<&Path> = Vec::new();
     let mut ancestors = path.ancestors();
     for folder in ancestors.by_ref() {
-        match folder_make(folder, mode) {
+        match folder_make(folder, mode, owner) {
             Ok(()) => break,
             Err((Errno::NOENT, _)) => missing.push(folder),
             Err((_, failure)) => return Err(failure),
         }
     }
-    missing.into_iter().rev().try_for_each(|folder| folder_make(folder, mode).map_err(|(_, failure)| failure))
+    missing
+        .into_iter()
+        .rev()
+        .try_for_each(|folder| folder_make(folder, mode, owner).map_err(|(_, failure)| failure))
 }
 
-fn folder_make(path: &Path, mode: Mode) -> Result<(), (Errno, Failure)> {
+fn folder_make(path: &Path, mode: Mode, owner: Option<Owner>) -> Result<(), (Errno, Failure)> {
     let what = format!("make the folder {}", path.display());
     match mkdir(path, mode) {
-        Ok(()) => Ok(()),
+        Ok(()) => {
+            let Some((uid, gid)) = owner else { return Ok(()) };
+            chownat(CWD, path, Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW)
+                .map_err(|errno| (errno, failure_os(what, &errno.into())))
+        }
         Err(Errno::EXIST) => match stat(path) {
             Ok(found) if FileType::from_raw_mode(found.st_mode).is_dir() => Ok(()),
             Ok(_) => {

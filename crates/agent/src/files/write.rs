@@ -22,7 +22,7 @@ use rustix::{
     io::Errno,
 };
 
-use super::{FOLDER_MODE, JOB_BYTES, MODE_BITS, Worker, folders_make, mode_check};
+use super::{FOLDER_MODE, JOB_BYTES, MODE_BITS, Owner, Worker, folders_make_for, mode_check};
 use crate::{
     failure::{failure, failure_os},
     wire::{FrameReader, WireError},
@@ -81,7 +81,15 @@ pub(crate) struct Writing<'a> {
 impl<'a> Writing<'a> {
     /// Begins to write a file. Without a mode the file keeps the one that it has. `alone` says that no exec runs.
     pub(crate) fn new(worker: &'a Worker, alone: bool, path: GuestPath, mode: Option<u32>) -> Self {
-        Self { worker, alone, stage: Some(Stage::Wanted { path, mode }), chunk: Vec::new() }
+        Self { worker, alone, stage: Some(Stage::Wanted { path, mode, owner: None }), chunk: Vec::new() }
+    }
+
+    /// Whose the file is if there is none yet, and the folders that are made for it; else the agent's.
+    pub(crate) fn owned_by(mut self, new_owner: Option<Owner>) -> Self {
+        if let Some(Stage::Wanted { owner, .. }) = &mut self.stage {
+            *owner = new_owner;
+        }
+        self
     }
 
     /// Adds bytes. What is wrong shows at the end.
@@ -150,6 +158,7 @@ enum Stage {
     Wanted {
         path: GuestPath,
         mode: Option<u32>,
+        owner: Option<Owner>,
     },
     Open(Draft),
     Committed,
@@ -160,8 +169,9 @@ enum Stage {
 impl Stage {
     fn write(self, bytes: &[u8]) -> Self {
         let opened = match self {
-            Self::Wanted { path, mode } => {
-                mode.map(|mode| mode_check(&path, mode)).transpose().and_then(|mode| Draft::open(path, mode))
+            Self::Wanted { path, mode, owner } => {
+                let mode = mode.map(|mode| mode_check(&path, mode)).transpose();
+                mode.and_then(|mode| Draft::open(path, mode, owner))
             }
             Self::Open(draft) => Ok(draft),
             Self::Committed | Self::Failed(_) => return self,
@@ -195,7 +205,7 @@ struct Draft {
 }
 
 impl Draft {
-    fn open(path: GuestPath, mode: Option<Mode>) -> Result<Self, Failure> {
+    fn open(path: GuestPath, mode: Option<Mode>, owner: Option<Owner>) -> Result<Self, Failure> {
         let target = link_resolve(&path)?;
         let replaced = match fs::symlink_metadata(&target) {
             Ok(found) if found.is_file() => Some(found),
@@ -211,7 +221,7 @@ impl Draft {
         let (Some(parent), Some(target_name)) = (target.parent(), target.file_name()) else {
             return Err(failure(FailureKind::WrongType, format!("write {path}: it is a folder")));
         };
-        let folder = folder_open(parent)?;
+        let folder = folder_open(parent, owner)?;
         let (name, file) = draft_create(&folder).map_err(|errno| {
             failure_os(format_args!("make a file in {}", parent.display()), &errno.into())
         })?;
@@ -219,9 +229,10 @@ impl Draft {
             .as_ref()
             .map(|found| Mode::from_raw_mode(found.mode()) & Mode::from_bits_truncate(MODE_BITS));
         let mode = mode.or(kept).unwrap_or(FILE_MODE);
-        if let Some(found) = replaced {
+        let kept = replaced.map(|found| (Uid::from_raw(found.uid()), Gid::from_raw(found.gid())));
+        if let Some((uid, gid)) = kept.or(owner) {
             // As an ordinary write, it leaves the file with its owner; where that can't be, with the agent.
-            let _ = fchown(&file, Some(Uid::from_raw(found.uid())), Some(Gid::from_raw(found.gid())));
+            let _ = fchown(&file, Some(uid), Some(gid));
         }
         let target_name = target_name.into();
         Ok(Self { path, mode, file, folder, name, target_name, is_committed: false })
@@ -271,11 +282,11 @@ fn link_resolve(path: &GuestPath) -> Result<PathBuf, Failure> {
 }
 
 /// Opens a folder, made if it does not exist.
-fn folder_open(path: &Path) -> Result<OwnedFd, Failure> {
+fn folder_open(path: &Path, owner: Option<Owner>) -> Result<OwnedFd, Failure> {
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
     openat(CWD, path, flags, Mode::empty()).or_else(|errno| match errno {
         Errno::NOENT => {
-            folders_make(path, FOLDER_MODE)?;
+            folders_make_for(path, FOLDER_MODE, owner)?;
             openat(CWD, path, flags, Mode::empty()).map_err(|errno| (errno, path)).map_err(folder_failure)
         }
         errno => Err(folder_failure((errno, path))),

@@ -1,7 +1,7 @@
 //! `atoll image`: pulls, imports, lists and removes images of a data directory, whether or not a server runs on it.
 //!
-//! Root asks registries and keeps the files; what is inside of a layer is read by a process of its own
-//! (`atoll image-unpack`), which has no power left by then.
+//! Root keeps the files. What strangers wrote is read by processes that have no power left by then: `atoll image-ask`
+//! speaks with registries, `atoll image-unpack` reads layers.
 
 use std::{
     fs::File,
@@ -15,8 +15,8 @@ use rustix::fs::{CWD, Mode, OFlags, openat};
 use serde_json::{Value, json};
 use storage::{
     images::{
-        Credentials, Image, image_import, image_list, image_prune, image_pull, image_remove, unpack_refuse,
-        unpack_serve,
+        Credentials, Image, ImagePrograms, ask_serve, image_import, image_list, image_prune, image_pull,
+        image_remove, image_uses, unpack_refuse, unpack_serve,
     },
     layout::{DataDir, LayoutError},
     pool::{PoolOptions, pool_open},
@@ -25,7 +25,7 @@ use storage::{
 
 use crate::{
     cli::{
-        ImageCommand, ImageFolder, ImageImportOptions, ImageListOptions, ImagePruneOptions, ImagePullOptions,
+        ImageCommand, ImageImportOptions, ImageListOptions, ImagePruneOptions, ImagePullOptions,
         ImageRmOptions,
     },
     config::server_uid,
@@ -58,13 +58,13 @@ fn pull(options: &ImagePullOptions) -> Outcome<ExitCode> {
             Some(Credentials { username: username.clone(), password })
         }
     };
-    let data = storage_open(&options.folder)?;
+    let data = storage_open(&options.folder.data_dir)?;
     let image = image_pull(
         &data,
         &options.reference,
         credentials.as_ref(),
         options.max_size,
-        &unpacker,
+        PROGRAMS,
         &mut *progress_on_stderr(),
     )
     .during(&format!("pull {}", options.reference))?;
@@ -72,14 +72,14 @@ fn pull(options: &ImagePullOptions) -> Outcome<ExitCode> {
 }
 
 fn import(options: &ImageImportOptions) -> Outcome<ExitCode> {
-    let data = storage_open(&options.folder)?;
+    let data = storage_open(&options.folder.data_dir)?;
     let mut input: Box<dyn Read> = if options.file == Path::new("-") {
         Box::new(io::stdin())
     } else {
         Box::new(File::open(&options.file).during(&format!("open {}", options.file.display()))?)
     };
     let progress = &mut *progress_on_stderr();
-    let image = image_import(&data, &options.name, &mut *input, options.max_size, &unpacker, progress)
+    let image = image_import(&data, &options.name, &mut *input, options.max_size, PROGRAMS, progress)
         .during(&format!("import {}", options.file.display()))?;
     told(&image, options.output.json)
 }
@@ -95,16 +95,31 @@ fn told(image: &Image, as_json: bool) -> Outcome<ExitCode> {
 
 fn list(options: &ImageListOptions) -> Outcome<ExitCode> {
     root_check()?;
-    let images = image_list(&data_dir(&options.folder)?).during("list the images")?;
+    let data = data_dir(&options.folder.data_dir)?;
+    let images = image_list(&data).during("list the images")?;
+    let uses = image_uses(&data).during("look which images are used")?;
+    let used = |image: &Image| uses.get(&image.digest).copied().unwrap_or(0);
     if options.output.json {
-        print(&format!("{}\n", Value::from(images.iter().map(row_of).collect::<Vec<_>>())))?;
+        print(&format!(
+            "{}\n",
+            Value::from(
+                images
+                    .iter()
+                    .map(|image| {
+                        let mut row = row_of(image);
+                        row["used_by"] = used(image).into();
+                        row
+                    })
+                    .collect::<Vec<_>>()
+            )
+        ))?;
         return Ok(ExitCode::SUCCESS);
     }
-    let head = format!("{:40}  {:12}  {:>6}  {:>10}\n", "NAME", "DIGEST", "LAYERS", "SIZE");
+    let head = format!("{:40}  {:12}  {:>6}  {:>10}  {:>7}\n", "NAME", "DIGEST", "LAYERS", "SIZE", "USED BY");
     let lines = images.iter().map(|image| {
         let digest: String = image.digest.to_string().chars().skip("sha256:".len()).take(12).collect();
         let size = format!("{} MB", image.bytes >> 20);
-        format!("{:40}  {digest:12}  {:>6}  {size:>10}\n", image.name, image.layers.len())
+        format!("{:40}  {digest:12}  {:>6}  {size:>10}  {:>7}\n", image.name, image.layers.len(), used(image))
     });
     print(&[head].into_iter().chain(lines).collect::<String>())?;
     Ok(ExitCode::SUCCESS)
@@ -123,7 +138,7 @@ fn row_of(image: &Image) -> Value {
 }
 
 fn rm(options: &ImageRmOptions) -> Outcome<ExitCode> {
-    let data = storage_open(&options.folder)?;
+    let data = storage_open(&options.folder.data_dir)?;
     for name in &options.names {
         let removed = image_remove(&data, name).during(&format!("remove {name}"))?;
         print(&format!("{name}\n"))?;
@@ -135,7 +150,7 @@ fn rm(options: &ImageRmOptions) -> Outcome<ExitCode> {
 }
 
 fn prune(options: &ImagePruneOptions) -> Outcome<ExitCode> {
-    let data = storage_open(&options.folder)?;
+    let data = storage_open(&options.folder.data_dir)?;
     let pruned = image_prune(&data, options.keep).during("remove what no image needs")?;
     let names = pruned.images.iter().map(|name| format!("{name}\n"));
     print(&names.collect::<String>())?;
@@ -143,12 +158,12 @@ fn prune(options: &ImagePruneOptions) -> Outcome<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn data_dir(folder: &ImageFolder) -> Outcome<DataDir> {
-    DataDir::new(HostPath::new(&folder.data_dir)).during("use the data directory")
+fn data_dir(folder: &Path) -> Outcome<DataDir> {
+    DataDir::new(HostPath::new(folder)).during("use the data directory")
 }
 
 /// The data directory with its storage open. A server that runs has opened it; else it is opened as a server would.
-fn storage_open(folder: &ImageFolder) -> Outcome<DataDir> {
+pub(crate) fn storage_open(folder: &Path) -> Outcome<DataDir> {
     root_check()?;
     let data = data_dir(folder)?;
     if data.server_owner().during("look at the data directory")?.is_none() {
@@ -164,6 +179,27 @@ fn storage_open(folder: &ImageFolder) -> Outcome<DataDir> {
         Err(error) => Err(error).during("look whether a server runs")?,
     }
     Ok(data)
+}
+
+/// The programs that this one is besides.
+pub(crate) const PROGRAMS: ImagePrograms = ImagePrograms { unpack: unpacker, ask: asker };
+
+/// The user that registries are asked as: nobody's.
+const NOBODY: u32 = 65_534;
+
+/// This program again, as a process that asks a registry. Proxies and certificates are as the environment says.
+fn asker() -> process::Command {
+    let mut command = process::Command::new("/proc/self/exe");
+    command.arg("image-ask").current_dir("/");
+    command
+}
+
+/// Asks a registry what standard input says, as nobody, and passes on the answer.
+pub(crate) fn ask() -> Outcome<ExitCode> {
+    jail::privileges::drop_to(NOBODY, NOBODY).during("give up root")?;
+    jail::privileges::end_with_parent().during("end with the parent")?;
+    let is_good = ask_serve(io::stdin(), io::stdout());
+    Ok(if is_good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 /// This program again, as a process that unpacks.

@@ -1,7 +1,7 @@
 //! The commands, one file each.
 
 mod doctor;
-mod image;
+pub(crate) mod image;
 mod keys;
 mod logs;
 mod ps;
@@ -32,5 +32,6 @@ pub(crate) fn run(cli: Cli) -> Outcome<ExitCode> {
         Command::Toolchain(command) => toolchain::toolchain(command),
         Command::Image(command) => image::image(command),
         Command::ImageUnpack { bytes_max } => image::unpack(bytes_max),
+        Command::ImageAsk => image::ask(),
     }
 }

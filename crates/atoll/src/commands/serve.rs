@@ -54,6 +54,7 @@ pub(crate) fn serve(options: ServeOptions) -> Outcome<ExitCode> {
     let (volume_names, volume_prefixes) = options.volume_prefixes(data.root())?.into_iter().unzip();
     let mut host = host::prepare(HostOptions {
         data: data.clone(),
+        images: None,
         server_uid,
         storage_bytes,
         dns,

@@ -148,6 +148,18 @@ pub(crate) async fn ping(connection: &mut Connection) -> Result<(), AgentError> 
     }
 }
 
+/// Makes a folder and those above it, where they are missing.
+pub(crate) async fn folder_create(connection: &mut Connection, path: GuestPath) -> Result<(), AgentError> {
+    let mut frames = Vec::new();
+    push_request(&mut frames, &Request::FolderCreate { path, mode: 0o755 })?;
+    connection.send(&frames).await?;
+    match connection.answer().await? {
+        Event::Done => Ok(()),
+        Event::Failed(failure) => Err(AgentError::Failed(failure)),
+        event => Err(AgentError::Unexpected(event)),
+    }
+}
+
 /// Reads the beginning of a file, up to so many bytes.
 pub(crate) async fn file_read(
     connection: &mut Connection,

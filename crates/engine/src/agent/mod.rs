@@ -12,6 +12,6 @@ pub(crate) mod zstd;
 pub(crate) use connection::{AgentError, Connection, Receiving};
 pub(crate) use exec::{
     ExecEvent, ExecOutput, exec_attach, exec_collect, exec_collect_started, exec_input, exec_next,
-    exec_start, exec_started, file_read, files_write, files_write_and_exec_start, ping, port_answers,
-    retain_bytes, stream_open,
+    exec_start, exec_started, file_read, files_write, files_write_and_exec_start, folder_create, ping,
+    port_answers, retain_bytes, stream_open,
 };

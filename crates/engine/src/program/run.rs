@@ -8,7 +8,7 @@ use protocol::{
 };
 
 use super::{
-    LimitHit, ProgramFile, ProgramResult, WORK_FOLDER,
+    LimitHit, ProgramFile, ProgramResult,
     plan::{Command, ProgramPlan},
 };
 use crate::{
@@ -23,6 +23,10 @@ const SETUP_OUTPUT_BYTES_MAX: u64 = 1 << 20;
 pub(crate) struct RunContext<'a> {
     /// Environment of the sandbox.
     pub(crate) env: &'a [(String, String)],
+    /// Where they start.
+    pub(crate) cwd: &'a GuestPath,
+    /// User and group, by numbers of the sandbox.
+    pub(crate) user: (u32, u32),
     /// What the program itself reads; commands before it read nothing.
     pub(crate) stdin: Stdin,
     /// The time for everything together.
@@ -46,9 +50,9 @@ impl RunContext<'_> {
             id,
             argv: command.argv.clone(),
             env: self.env.iter().cloned().chain(added).collect(),
-            cwd: GuestPath::absolute(WORK_FOLDER).map_err(Error::internal)?,
-            uid: 0,
-            gid: 0,
+            cwd: self.cwd.clone(),
+            uid: self.user.0,
+            gid: self.user.1,
             stdin: self.stdin,
             timeout_ms: timeout.map(|timeout| u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX).max(1)),
             output_bytes_max: self.output_bytes_max,

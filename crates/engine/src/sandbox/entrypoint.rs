@@ -1,18 +1,18 @@
 //! The entrypoint of a sandbox that is kept up: started with it, followed into its log, and its end with it.
 
 use protocol::{
-    ExecId, GuestPath, SandboxId,
+    ExecId, SandboxId,
     agent::{ExecEnd, ExecSpec, ExitStatus, Stdin},
 };
 use store::EndReason;
 use tokio::{sync::mpsc, task::JoinHandle};
 
-use super::{operation::Operation, task::State};
+use super::{operation::Operation, task::State, user::image_user_look};
 use crate::{
     Error, Result,
     agent::{self, AgentError, Connection, ExecEvent, retain_bytes},
     log::{LOG_BYTES, LogStream},
-    program::{OutputPiece, WORK_FOLDER, sandbox_ended},
+    program::{OutputPiece, sandbox_ended},
 };
 
 /// The exec that a sandbox's entrypoint is: known without a note to a server that takes it over.
@@ -30,21 +30,22 @@ impl Operation {
     /// Starts the entrypoint of a sandbox that was just launched, if it has one.
     pub(super) async fn entrypoint_start(&mut self) -> Result<()> {
         let Some(argv) = self.record.entrypoint.clone() else { return Ok(()) };
-        let settings = &self.engine.settings;
+        let mut connection = self.connect().await?;
+        let base = self.engine.image_base(&self.record.image).await?;
+        let user = image_user_look(&mut connection, &base).await?;
         let spec = ExecSpec {
             id: entry_exec(self.record.id),
             argv,
-            env: settings.environment.iter().chain(&self.record.env).cloned().collect(),
-            cwd: GuestPath::absolute(WORK_FOLDER).map_err(Error::internal)?,
-            uid: 0,
-            gid: 0,
+            env: user.environment(&base, &self.record.env),
+            cwd: base.cwd.clone(),
+            uid: user.uid,
+            gid: user.gid,
             stdin: Stdin::Null,
             timeout_ms: None,
             output_bytes_max: None,
             retain_bytes: retain_bytes(LOG_BYTES, &self.record.limits),
             terminal: None,
         };
-        let mut connection = self.connect().await?;
         let started = async {
             agent::exec_start(&mut connection, spec).await?;
             agent::exec_started(&mut connection).await

@@ -11,7 +11,7 @@ use protocol::{
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::{
-    Archive, Error, Result, Sandbox, Snapshot,
+    Archive, Error, ImageSpec, Result, Sandbox, Snapshot,
     log::LogLine,
     program::{CommandSpec, ProgramFile, ProgramResult},
     snapshot::SnapshotSpec,
@@ -66,8 +66,14 @@ pub(crate) struct Operate {
 /// What the task can be asked to do with a sandbox that is kept up. One follows the other.
 #[derive(Debug)]
 pub(crate) enum What {
-    /// Have it up, its work folder this user's, and take a snapshot if one is wanted.
-    Start { user: Option<String>, snapshot: Option<SnapshotSpec>, reply: oneshot::Sender<Result<()>> },
+    /// Have it up, its work folder this user's, and take a snapshot if one is wanted; from this image, which is
+    /// pulled first, if there is one.
+    Start {
+        image: Option<ImageSpec>,
+        user: Option<String>,
+        snapshot: Option<SnapshotSpec>,
+        reply: oneshot::Sender<Result<()>>,
+    },
     /// Run a command in it as this user, and take a snapshot after it if one is wanted.
     Command {
         user: Option<String>,

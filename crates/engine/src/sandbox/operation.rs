@@ -8,12 +8,16 @@ use std::{sync::Arc, time::Duration, time::Instant};
 use protocol::{
     ExecId, GuestPath, SnapshotId,
     agent::{ExecSpec, Stdin},
-    launcher::{ImageName, LaunchSpec},
+    launcher::LaunchSpec,
 };
 use store::{EndReason, SandboxRecord};
 use tokio::sync::watch;
 
-use super::{network, taking::Taken, user::User};
+use super::{
+    network,
+    taking::Taken,
+    user::{User, image_user_look, user_look},
+};
 use crate::{
     Archive, Error, ErrorKind, Result, RuntimeError, Sandbox,
     agent::{
@@ -21,6 +25,7 @@ use crate::{
         tree::{TreeWriteError, tree_write},
     },
     engine::Inner,
+    images::{ImageName, ImageSpec, image_name},
     program::{CommandSpec, ProgramResult, WORK_FOLDER, not_started, result_of, sandbox_ended},
     snapshot::SnapshotSpec,
     volumes::{volume_failed, volume_mounts},
@@ -29,8 +34,8 @@ use crate::{
 /// What is to be done.
 #[derive(Debug)]
 pub(super) enum Work {
-    /// To have it up, its work folder a user's, and a snapshot if one is wanted.
-    Start { user: Option<String>, snapshot: Option<SnapshotId> },
+    /// To have it up, from this image if it is not here yet, its work folder a user's, and a snapshot if one is wanted.
+    Start { image: Option<ImageSpec>, user: Option<String>, snapshot: Option<SnapshotId> },
     /// A command, and a snapshot after it if one is wanted.
     Command { exec: ExecId, user: Option<String>, command: CommandSpec, snapshot: Option<SnapshotId> },
     /// What is left of a command that was begun under an earlier server.
@@ -70,6 +75,8 @@ impl Work {
 /// What came of it.
 #[derive(Debug)]
 pub(super) struct Done {
+    /// The image that it has now, if it had none yet.
+    pub(super) image: Option<String>,
     /// Whether the sandbox is up now.
     pub(super) up: bool,
     /// Whether it is paused, of one that is up.
@@ -91,7 +98,7 @@ const GRACE: Duration = Duration::from_secs(10);
 /// A tar stream without entries: its end marker.
 const EMPTY_TAR: [u8; 1024] = [0; 1024];
 /// How long an agent may take for what it does by itself.
-const AGENT_PATIENCE: Duration = Duration::from_secs(60);
+pub(super) const AGENT_PATIENCE: Duration = Duration::from_secs(60);
 
 /// What an operation needs.
 pub(super) struct Operation {
@@ -116,6 +123,7 @@ impl Operation {
     /// Does it.
     pub(super) async fn perform(mut self, work: Work) -> Done {
         let mut done = Done {
+            image: None,
             up: self.up,
             paused: self.paused,
             entry: None,
@@ -124,6 +132,16 @@ impl Operation {
             snapshot: None,
             error: None,
         };
+        if let Work::Start { image: Some(image), .. } = &work {
+            match self.engine.image_of(image).await {
+                Ok(image) => self.record.image = image.to_string(),
+                Err(error) => {
+                    let end = EndReason::NoImage { reason: error.public().to_owned() };
+                    return Done { end: Some(end), error: Some(error), ..done };
+                }
+            }
+            done.image = Some(self.record.image.clone());
+        }
         if work.needs_agent()
             && let Err((end, error)) = self.launch().await
         {
@@ -137,7 +155,7 @@ impl Operation {
 
     async fn work(&mut self, work: Work, done: &mut Done) {
         match work {
-            Work::Start { user, snapshot } => match self.begin(user.as_deref()).await {
+            Work::Start { user, snapshot, .. } => match self.begin(user.as_deref()).await {
                 Ok(()) => done.snapshot = self.snapshot_if(snapshot).await,
                 Err(error) => done.error = Some(error),
             },
@@ -200,7 +218,7 @@ impl Operation {
         })?;
         let spec = LaunchSpec {
             sandbox: id,
-            image: ImageName::Host,
+            image: image_name(&self.record.image).map_err(|error| (None, error))?,
             limits,
             network,
             ephemeral,
@@ -212,6 +230,7 @@ impl Operation {
         match network::launch(self.engine.runtime.as_ref(), spec, &self.view).await {
             Ok(()) => {
                 (self.up, self.paused) = (true, false);
+                self.image_begin().await.map_err(|error| (None, error))?;
                 self.entrypoint_begin().await
             }
             Err(error) if self.origin.is_some() && is_over_quota(&error) => {
@@ -226,6 +245,15 @@ impl Operation {
             }
             Err(error) => Err(launch_failed(error)),
         }
+    }
+
+    /// Makes what the image wants to be there, and is not.
+    async fn image_begin(&self) -> Result<()> {
+        if image_name(&self.record.image)? == ImageName::Host {
+            return Ok(());
+        }
+        let base = self.engine.image_base(&self.record.image).await?;
+        base.prepare(&mut self.connect().await?).await
     }
 
     async fn entrypoint_begin(&mut self) -> std::result::Result<(), (Option<EndReason>, Error)> {
@@ -259,19 +287,7 @@ impl Operation {
     /// A user of the sandbox, to whom the work folder is given.
     async fn user(&self, connection: &mut Connection, user: Option<&str>) -> Result<User> {
         let Some(wanted) = user else { return Ok(User::root()) };
-        let path = GuestPath::absolute(User::TABLE).map_err(Error::internal)?;
-        let read = agent::file_read(connection, path, User::TABLE_BYTES_MAX);
-        let table = match tokio::time::timeout(AGENT_PATIENCE, read).await {
-            Ok(Ok(table)) => String::from_utf8_lossy(&table).into_owned(),
-            // A number needs no table.
-            Ok(Err(AgentError::Failed(_))) => String::new(),
-            Ok(Err(error)) => return Err(sandbox_ended(error)),
-            Err(_) => return Err(Error::new(ErrorKind::TimedOut, "The sandbox does not answer")),
-        };
-        let user = User::find(&table, wanted).ok_or_else(|| {
-            let text = format!("The sandbox has no user {wanted:?} to run commands as");
-            Error::new(ErrorKind::Unavailable, text)
-        })?;
+        let user = user_look(connection, Some(wanted)).await?;
         if user != User::root() {
             let owner = format!("{}:{}", user.uid, user.gid);
             let argv = ["chown", "-h", &owner, WORK_FOLDER].map(str::to_owned).to_vec();
@@ -290,9 +306,11 @@ impl Operation {
         user: Option<&str>,
         command: &CommandSpec,
     ) -> Result<ProgramResult> {
-        let user = match user {
-            Some(_) => self.user(&mut self.connect().await?, user).await?,
-            None => User::root(),
+        let base = self.engine.image_base(&self.record.image).await?;
+        let user = match (user, base.user.as_deref()) {
+            (Some(_), _) => self.user(&mut self.connect().await?, user).await?,
+            (None, None) => User::root(),
+            (None, Some(_)) => image_user_look(&mut self.connect().await?, &base).await?,
         };
         self.command_as(&user, exec, command).await
     }
@@ -300,11 +318,12 @@ impl Operation {
     async fn command_as(&self, user: &User, exec: ExecId, command: &CommandSpec) -> Result<ProgramResult> {
         let started = Instant::now();
         let settings = &self.engine.settings;
+        let base = self.engine.image_base(&self.record.image).await?;
         let spec = ExecSpec {
             id: exec,
             argv: command.argv.clone(),
-            env: user.environment(&settings.environment).chain(self.record.env.iter().cloned()).collect(),
-            cwd: GuestPath::absolute(WORK_FOLDER).map_err(Error::internal)?,
+            env: user.environment(&base, &self.record.env),
+            cwd: base.cwd.clone(),
             uid: user.uid,
             gid: user.gid,
             stdin: Stdin::Null,

@@ -13,7 +13,7 @@ use super::{
     recording::{event, snapshot_taken},
     taking::Taken,
     task::State,
-    uptime::paused,
+    uptime::{not_running, paused},
 };
 use crate::{
     Error, ErrorKind, Result, Snapshot,
@@ -26,6 +26,8 @@ pub(super) struct Ongoing {
     /// The snapshot that may be there if it is broken off.
     pub(super) snapshot: Option<SnapshotId>,
     restoring: Option<Restoring>,
+    /// Whether an image is waited for, which may take any time.
+    pulls: bool,
     /// What the trail says when it is done, if that is all there is to say.
     told: Option<&'static str>,
     by: String,
@@ -68,8 +70,12 @@ impl Reply {
 }
 
 impl State {
-    /// Begins an operation, or puts it behind the one that goes on.
+    /// Begins an operation, or puts it behind the one that goes on, unless that may take any time.
     pub(super) async fn operate(&mut self, operate: Operate) {
+        if self.ongoing.as_ref().is_some_and(|ongoing| ongoing.pulls) {
+            operate.refuse(not_running());
+            return;
+        }
         self.operations.push_back(operate);
         self.operation_next().await;
     }
@@ -81,9 +87,9 @@ impl State {
             let by = operate.by;
             let keeps_up = self.is_kept_up();
             let (work, spec, restoring, pending, reply) = match operate.what {
-                What::Start { user, snapshot: spec, reply } => {
+                What::Start { image, user, snapshot: spec, reply } => {
                     let snapshot = spec.as_ref().map(|_| SnapshotId::random());
-                    (Work::Start { user, snapshot }, spec, None, None, Reply::Done(reply))
+                    (Work::Start { image, user, snapshot }, spec, None, None, Reply::Done(reply))
                 }
                 What::Command { user, command, snapshot: spec, reply } => {
                     let exec = ExecId::random();
@@ -208,6 +214,7 @@ impl State {
             }
         }
         let snapshot = work.snapshot();
+        let pulls = matches!(work, Work::Start { image: Some(_), .. });
         let told = match work {
             Work::Wipe => Some("wiped"),
             Work::Pause => Some(PAUSED),
@@ -226,7 +233,7 @@ impl State {
             snapshot_millis: self.snapshot_millis,
         };
         let done = tokio::spawn(operation.perform(work));
-        self.ongoing = Some(Ongoing { done, snapshot, restoring, told, by, reply });
+        self.ongoing = Some(Ongoing { done, snapshot, restoring, pulls, told, by, reply });
         Ok(())
     }
 
@@ -256,7 +263,8 @@ impl State {
         let Some(ongoing) = self.ongoing.take() else { return };
         let Ongoing { restoring, told, by, reply, .. } = ongoing;
         let lost = || Error::internal("an operation's task panicked");
-        let Done { up, paused, entry, end, result, snapshot, error } = done.unwrap_or_else(|| Done {
+        let Done { image, up, paused, entry, end, result, snapshot, error } = done.unwrap_or_else(|| Done {
+            image: None,
             up: self.up,
             paused: self.is_paused(),
             entry: None,
@@ -265,6 +273,9 @@ impl State {
             snapshot: None,
             error: Some(lost()),
         });
+        if let Some(image) = image {
+            self.task.record.image = image;
+        }
         if self.is_kept_up() {
             self.up_set(up, paused, end);
         }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use protocol::launcher::{ImageName, LaunchSpec, Stats};
+use protocol::launcher::{LaunchSpec, Stats};
 use store::{Batch, EndReason, SandboxState};
 use tokio::sync::{OwnedSemaphorePermit, oneshot, watch};
 
@@ -16,6 +16,7 @@ use super::{
 use crate::{
     Error, ErrorKind, Result,
     agent::retain_bytes,
+    images::{Base, ImageName, image_name},
     log::{LOG_BYTES, LogStream},
     program::{Job, Mode, Program, ProgramFile, ProgramResult, program_plan},
 };
@@ -55,24 +56,37 @@ impl State {
             Error::new(ErrorKind::Busy { retry_after_s: 1 }, text)
         })?;
         let job = self.job().await?;
+        let image = self.run_image().await?;
         let record = &mut self.task.record;
         record.state = SandboxState::Running;
         record.started_at = Some(Timestamp::now());
         record.ended_at = None;
         record.end = None;
         self.record_write(Some("launched"), by).await?;
-        Ok(self.run_spawn(job, Some(permit), true))
+        Ok(self.run_spawn(job, Some(permit), true, image))
     }
 
     /// Goes on with a run that an earlier server started: its program is followed.
     pub(super) async fn run_adopt(&mut self) -> Result<()> {
         let job = self.job().await?;
+        let image = self.run_image().await?;
         let permit = Arc::clone(&self.task.engine.running).try_acquire_owned().ok();
-        self.current = Some(self.run_spawn(job, permit, false));
+        self.current = Some(self.run_spawn(job, permit, false, image));
         Ok(())
     }
 
-    fn run_spawn(&self, job: Job, running: Option<OwnedSemaphorePermit>, launch: bool) -> Current {
+    async fn run_image(&self) -> Result<(ImageName, Arc<Base>)> {
+        let image = &self.task.record.image;
+        Ok((image_name(image)?, self.task.engine.image_base(image).await?))
+    }
+
+    fn run_spawn(
+        &self,
+        job: Job,
+        running: Option<OwnedSemaphorePermit>,
+        launch: bool,
+        (image, base): (ImageName, Arc<Base>),
+    ) -> Current {
         let engine = &self.task.engine;
         let record = &self.task.record;
         let logged = job.mode == Mode::Persistent;
@@ -88,7 +102,7 @@ impl State {
             sandbox: record.id,
             launch: launch.then_some(LaunchSpec {
                 sandbox: record.id,
-                image: ImageName::Host,
+                image,
                 limits: record.limits,
                 network: record.network,
                 ephemeral: record.ephemeral,
@@ -99,7 +113,8 @@ impl State {
                 volumes: Vec::new(),
             }),
             view: self.view.subscribe(),
-            env: engine.settings.environment.iter().chain(&record.env).cloned().collect(),
+            env: record.env.clone(),
+            base,
             job,
             output_bytes_max: engine.settings.output_bytes_max,
             retain_bytes: retain_bytes(wanted, &record.limits),

@@ -15,10 +15,11 @@ use protocol::{
 };
 use tokio::sync::{mpsc, oneshot, watch};
 
-use super::network;
+use super::{network, user::image_user_look};
 use crate::{
     Error, ErrorKind, Result, Runtime, RuntimeError, Sandbox,
     agent::{self, AgentError, Connection, ExecEvent, ExecOutput, Receiving},
+    images::Base,
     log::LogStream,
     program::{
         DEV_SERVER_PORT, Job, LimitHit, Mode, ProgramResult, RunContext, Setup, file_error, not_started,
@@ -34,7 +35,10 @@ pub(super) struct Run {
     pub(super) launch: Option<LaunchSpec>,
     /// Its record as it is meanwhile.
     pub(super) view: watch::Receiver<Sandbox>,
+    /// The sandbox's own, over the image's.
     pub(super) env: Vec<(String, String)>,
+    /// What the image gives its programs.
+    pub(super) base: Arc<Base>,
     pub(super) job: Job,
     pub(super) output_bytes_max: u64,
     pub(super) retain_bytes: u64,
@@ -102,15 +106,20 @@ impl Run {
         running: oneshot::Sender<ProgramResult>,
         input: Option<Input>,
     ) -> Result<ProgramResult> {
+        let mut connection = self.connect().await?;
+        // Also if it is only followed: what it needs was made then.
+        self.base.prepare(&mut connection).await?;
+        let user = image_user_look(&mut connection, &self.base).await?;
         let context = RunContext {
-            env: &self.env,
+            env: &user.environment(&self.base, &self.env),
+            cwd: &self.base.cwd,
+            user: (user.uid, user.gid),
             stdin: if input.is_some() { Stdin::Piped } else { Stdin::Null },
             timeout: self.job.timeout,
             output_bytes_max: self.job.stream.is_none().then_some(self.output_bytes_max),
             retain_bytes: self.retain_bytes,
         };
         let deadline = self.job.timeout + GRACE;
-        let mut connection = self.connect().await?;
         let simple = self.job.plan.setup.is_empty() && self.job.mode == Mode::Oneshot;
         let (told_up, up) = oneshot::channel();
         let run = async {

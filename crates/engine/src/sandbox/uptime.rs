@@ -86,7 +86,7 @@ impl State {
         }
         self.permit = None;
         if matches!(record.state, SandboxState::Running | SandboxState::Paused) {
-            let failed = matches!(end, Some(EndReason::LaunchFailed { .. }));
+            let failed = matches!(end, Some(EndReason::LaunchFailed { .. } | EndReason::NoImage { .. }));
             record.state = if failed { SandboxState::Failed } else { SandboxState::Terminated };
             record.ended_at = Some(Timestamp::now());
             record.end = end.or(Some(EndReason::Lost { detail: "it could not go on".to_owned() }));

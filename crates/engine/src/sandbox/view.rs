@@ -22,6 +22,7 @@ pub(crate) fn view_of(record: &SandboxRecord) -> Sandbox {
         started_at: record.started_at,
         ended_at: record.ended_at,
         lease_until: record.lease_until,
+        image: record.image.clone(),
         limits: record.limits,
         network: record.network,
         network_policy: record.network_policy.clone(),

@@ -38,6 +38,8 @@ pub(crate) struct Parts<'a> {
     pub(crate) volume_prefixes: &'a [HostPath],
     /// The owners of those that are, by their place in the request.
     pub(crate) volume_owners: &'a [Option<HostOwner>],
+    /// The trees of [`crate::plan::Lower::Layers`], from the highest on.
+    pub(crate) lowers: &'a [HostPath],
     /// The agent's program.
     pub(crate) agent: BorrowedFd<'a>,
     /// The socket that the agent accepts connections on.

@@ -3,7 +3,13 @@
 //! The root is put together first and pivoted into; every later target is looked up inside it, so that a
 //! link in an image can only lead to the image. What comes from the host is opened before.
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::{
+    ffi::OsStr,
+    os::{
+        fd::{AsFd, OwnedFd},
+        unix::ffi::OsStrExt as _,
+    },
+};
 
 use protocol::HostPath;
 use rustix::{
@@ -21,7 +27,7 @@ use super::{
 };
 use crate::{
     failure::{Step, StepError},
-    plan::{LaunchPlan, Lower, MountStep, Template},
+    plan::{LaunchPlan, Lower, MountStep, Template, lower_name},
     sys::{self, MountAttributes, mount_attribute},
 };
 
@@ -150,20 +156,40 @@ fn overlay(
     owner: u32,
     parts: &Parts<'_>,
 ) -> rustix::io::Result<OwnedFd> {
-    let source = match lower {
-        Lower::HostSkeleton => parts.trees.host_skeleton.clone(),
-        Lower::HostUsr => HostPath::new("/usr"),
+    let usr;
+    let sources = match lower {
+        Lower::HostSkeleton => std::slice::from_ref(&parts.trees.host_skeleton),
+        Lower::HostUsr => {
+            usr = [HostPath::new("/usr")];
+            &usr
+        }
+        Lower::Layers => parts.lowers,
     };
-    let tree = copy_of(&source)?;
-    let attributes =
-        MountAttributes { set: mount_attribute::RDONLY, idmap: Some(parts.user_namespace), recursive: false };
-    sys::mount_set_attributes(tree.as_fd(), attributes)?;
-    let (lower, layer) = (parts.trees.lower().join(folder), parts.trees.layer().join(folder));
-    attach_at(&tree, &lower)?;
+    // Paths of lower folders are relative to this one.
+    rustix::process::chdir(parts.trees.lower().as_path())?;
+    let lowers = match (lower, sources) {
+        (Lower::Layers, sources) => {
+            let mut names = Vec::with_capacity(sources.len() * 2);
+            for (index, source) in sources.iter().enumerate() {
+                let name = [lower_name(index)];
+                lower_attach(source, OsStr::from_bytes(&name), parts)?;
+                names.extend_from_slice(if index == 0 { b"" } else { b":" });
+                names.extend_from_slice(&name);
+            }
+            names
+        }
+        (_, sources) => {
+            for source in sources {
+                lower_attach(source, OsStr::new(folder), parts)?;
+            }
+            folder.as_bytes().to_vec()
+        }
+    };
+    let layer = parts.trees.layer().join(folder);
 
     let context = fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC)?;
     fsconfig_set_string(context.as_fd(), "source", "overlay")?;
-    fsconfig_set_string(context.as_fd(), "lowerdir", lower.as_path())?;
+    fsconfig_set_string(context.as_fd(), "lowerdir", OsStr::from_bytes(&lowers))?;
     fsconfig_set_string(context.as_fd(), "upperdir", layer.join("upper").as_path())?;
     fsconfig_set_string(context.as_fd(), "workdir", layer.join("work").as_path())?;
     // Renaming a folder of the image works. Its mark is an attribute that only the host's root can set.
@@ -177,6 +203,15 @@ fn overlay(
         FsMountFlags::FSMOUNT_CLOEXEC,
         MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NODEV,
     )
+}
+
+/// Attaches a read-only tree, with the sandbox's ids, at a folder beside those of others.
+fn lower_attach(source: &HostPath, name: &OsStr, parts: &Parts<'_>) -> rustix::io::Result<()> {
+    let tree = copy_of(source)?;
+    let attributes =
+        MountAttributes { set: mount_attribute::RDONLY, idmap: Some(parts.user_namespace), recursive: false };
+    sys::mount_set_attributes(tree.as_fd(), attributes)?;
+    move_mount(tree.as_fd(), "", CWD, name, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)
 }
 
 /// A new file system of a kind that needs no device.

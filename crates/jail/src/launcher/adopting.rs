@@ -125,6 +125,7 @@ impl Launcher {
             phase: Phase::Live,
             layer_made: false,
             loan: None,
+            _image: None,
             waiting: Vec::new(),
         })
     }

@@ -5,12 +5,14 @@ use std::{
     os::fd::{AsFd, OwnedFd},
 };
 
-use protocol::{HostPath, SandboxId};
+use protocol::{HostPath, SandboxId, image::ImageName};
 use rustix::{
-    fs::{Access, AtFlags, CWD, FlockOperation, Mode, OFlags, XattrFlags, fsetxattr, mkdirat, openat},
+    fs::{
+        Access, AtFlags, CWD, FlockOperation, Mode, OFlags, XattrFlags, fgetxattr, fsetxattr, mkdirat, openat,
+    },
     io::Errno,
 };
-use storage::layout::DataDir;
+use storage::{images::IMAGE_ATTRIBUTE, layout::DataDir};
 
 use crate::{
     failure::{Step, StepError},
@@ -63,10 +65,12 @@ impl Layers {
         Ok(layers)
     }
 
-    /// Makes the layer of a sandbox unless it has one. Returns whether it was made.
+    /// Makes the layer of a sandbox unless it has one. Returns whether it was made. It lies on `image`, and on no other
+    /// ever after.
     pub(super) fn ensure(
         &self,
         sandbox: SandboxId,
+        image: ImageName,
         overlays: &[&str],
         disk_bytes: u64,
     ) -> Result<bool, StepError> {
@@ -77,10 +81,10 @@ impl Layers {
             mkdirat(&self.sandboxes, name.as_str(), Mode::from_raw_mode(0o700))
         };
         match made {
-            Err(Errno::EXIST) => return self.reopen(&name, overlays, disk_bytes).map(|()| false),
+            Err(Errno::EXIST) => return self.reopen(&name, image, overlays, disk_bytes).map(|()| false),
             other => other.step(|| "make the writable layer".to_owned())?,
         }
-        let filled = self.fill(&name, overlays, disk_bytes).and_then(|()| self.budget_join(sandbox));
+        let filled = self.fill(&name, image, overlays, disk_bytes).and_then(|()| self.budget_join(sandbox));
         if filled.is_err() {
             self.remove(sandbox)?;
         }
@@ -107,8 +111,18 @@ impl Layers {
     }
 
     /// Makes what an empty layer has, as far as it is not there yet.
-    fn fill(&self, name: &str, overlays: &[&str], disk_bytes: u64) -> Result<(), StepError> {
+    fn fill(
+        &self,
+        name: &str,
+        image: ImageName,
+        overlays: &[&str],
+        disk_bytes: u64,
+    ) -> Result<(), StepError> {
         let layer = self.open_layer(name)?;
+        if let ImageName::Oci(digest) = image {
+            fsetxattr(&layer, IMAGE_ATTRIBUTE, digest.to_string().as_bytes(), XattrFlags::empty())
+                .step(|| "note the image of the layer".to_owned())?;
+        }
         if self.subvolumes {
             self.limit(&layer, disk_bytes)?;
         }
@@ -132,13 +146,34 @@ impl Layers {
     }
 
     /// Lets a layer be used again: one that a launcher was making when it died is made to its end.
-    fn reopen(&self, name: &str, overlays: &[&str], disk_bytes: u64) -> Result<(), StepError> {
+    fn reopen(
+        &self,
+        name: &str,
+        image: ImageName,
+        overlays: &[&str],
+        disk_bytes: u64,
+    ) -> Result<(), StepError> {
         let made_last = overlays.last().map(|overlay| format!("{name}/{overlay}/work")).unwrap_or_default();
         match rustix::fs::accessat(&self.sandboxes, made_last, Access::EXISTS, AtFlags::empty()) {
-            Ok(()) => Ok(()),
-            Err(Errno::NOENT) => self.fill(name, overlays, disk_bytes),
+            Ok(()) => self.image_check(name, image),
+            Err(Errno::NOENT) => self.fill(name, image, overlays, disk_bytes),
             Err(errno) => Err(StepError::new("reopen the writable layer", errno)),
         }
+    }
+
+    /// Refuses a layer that lies on another image.
+    fn image_check(&self, name: &str, image: ImageName) -> Result<(), StepError> {
+        let mut text = [0; 128];
+        let layer = self.open_layer(name)?;
+        let noted = match fgetxattr(&layer, IMAGE_ATTRIBUTE, &mut text) {
+            Ok(length) => std::str::from_utf8(&text[..length]).ok().and_then(|text| text.parse().ok()),
+            Err(Errno::NODATA | Errno::OPNOTSUPP) => Some(ImageName::Host),
+            Err(errno) => return Err(StepError::new("look on which image the layer lies", errno)),
+        };
+        if noted == Some(image) {
+            return Ok(());
+        }
+        Err(StepError::new("reopen the writable layer: it lies on another image", Errno::INVAL))
     }
 
     pub(super) fn open_layer(&self, name: &str) -> Result<OwnedFd, StepError> {

@@ -7,6 +7,7 @@ mod calls;
 mod cleaning;
 mod ending;
 mod groups;
+mod images;
 mod inventory;
 mod keeper;
 mod layer;
@@ -30,7 +31,7 @@ mod worker;
 use std::{net::Ipv4Addr, os::fd::OwnedFd};
 
 use protocol::HostPath;
-use storage::layout::DataDir;
+use storage::{images::ImagePrograms, layout::DataDir};
 
 pub(crate) use self::keeper::started_receive;
 pub use self::{
@@ -56,6 +57,10 @@ pub fn network_check(instance: Instance, network: &NetworkConfig) -> Result<(), 
 pub struct LauncherConfig {
     /// The data directory, prepared.
     pub data: DataDir,
+    /// The data directory whose OCI images sandboxes are launched from, its storage open: as a rule the same.
+    pub images: DataDir,
+    /// What unpacks layers, and what asks registries.
+    pub image_programs: ImagePrograms,
     /// This server's share of the host.
     pub instance: Instance,
     /// What the host offers.

@@ -102,6 +102,9 @@ impl Launcher {
             | Request::SnapshotRemove(_)
             | Request::SnapshotNote(_)
             | Request::SnapshotList { .. }
+            | Request::ImageFind { .. }
+            | Request::ImageGet(_)
+            | Request::ImagePull { .. }
             | Request::Inventory { .. }
             | Request::NetworkAddresses { .. }
             | Request::VolumeCreate { .. }

@@ -27,6 +27,8 @@ pub(super) struct Running {
     pub(super) layer_made: bool,
     /// What its layer may hold beyond its limits until it has started.
     pub(super) loan: Option<Loan>,
+    /// Keeps its image from being removed. One that was taken over has none: its layer says what it lies on.
+    pub(super) _image: Option<std::fs::File>,
     /// Requests that wait for its end.
     pub(super) waiting: Vec<Waiting>,
 }

@@ -12,7 +12,7 @@ use protocol::{
 };
 use rustix::{
     event::{Timespec, epoll},
-    fs::{MemfdFlags, SealFlags},
+    fs::{MemfdFlags, Mode, OFlags, SealFlags},
 };
 
 use super::{
@@ -20,6 +20,7 @@ use super::{
     calls::{self, Incoming},
     cleaning::Ended,
     groups,
+    images::Pull,
     layer::Layers,
     network::Uplink,
     offload::{Offloaded, WORKERS_KEPT},
@@ -55,6 +56,10 @@ pub(super) struct Launcher {
     /// Those that have nothing to do.
     pub(super) workers: Vec<Worker>,
     pub(super) sweeping: Sweeping,
+    /// Images that are being pulled.
+    pub(super) pulls: HashMap<SandboxId, Pull>,
+    /// The mount namespace that the launcher was started in.
+    pub(super) host_mounts: OwnedFd,
     /// Which sandbox an event is of, by the number it was registered with.
     pub(super) events: HashMap<u64, (SandboxId, Source)>,
     event_next: u64,
@@ -69,6 +74,8 @@ pub(super) enum Source {
     Exit,
     /// The work on its layer ended.
     Offloaded,
+    /// A pull's process ended.
+    Pull,
 }
 
 /// How long nothing must have come in before an ended sandbox is cleaned up: a request in the middle of its own
@@ -86,7 +93,10 @@ impl Launcher {
         let _ = rustix::thread::set_name(c"atoll-launcher");
         groups::instance_make(&config.host.cgroups, config.instance)?;
         let uplink = Uplink::open(&config)?;
-        let trees = trees::make(&config.data, &config.host.cgroups, &config.volume_prefixes)?;
+        let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+        let host_mounts = rustix::fs::open("/proc/self/ns/mnt", flags, Mode::empty())
+            .step(|| "open /proc/self/ns/mnt".to_owned())?;
+        let trees = trees::make(&config.data, &config.images, &config.host.cgroups, &config.volume_prefixes)?;
         let layers = Layers::open(&config.data, config.subvolumes)?;
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC).step(|| "make an epoll".to_owned())?;
         epoll::add(&epoll, &socket, epoll::EventData::new_u64(SOCKET), epoll::EventFlags::IN)
@@ -101,6 +111,8 @@ impl Launcher {
             offloaded: HashMap::new(),
             workers: Vec::new(),
             sweeping: Sweeping::new(),
+            pulls: HashMap::new(),
+            host_mounts,
             events: HashMap::new(),
             event_next: SOCKET + 1,
             config,
@@ -188,6 +200,10 @@ impl Launcher {
                 self.events.remove(&number);
                 self.offload_ended(sandbox);
             }
+            Some((id, Source::Pull)) => {
+                self.events.remove(&number);
+                self.pull_ended(id);
+            }
             Some((sandbox, Source::Exit)) => {
                 // It may have failed to start: then its report is what counts. One that was prepared may get
                 // another name by it.
@@ -217,6 +233,9 @@ impl Launcher {
             | Request::SnapshotRemove(_)
             | Request::SnapshotNote(_)
             | Request::SnapshotList { .. }
+            | Request::ImageFind { .. }
+            | Request::ImageGet(_)
+            | Request::ImagePull { .. }
             | Request::NetworkPolicySet { .. }
             | Request::NetworkAddresses { .. }
             | Request::VolumeCreate { .. }
@@ -251,6 +270,9 @@ impl Launcher {
                 Ok(snapshots) => calls::send(&self.socket, &Reply::Snapshots { number, snapshots }, None),
                 Err(error) => self.answer_failed(number, error),
             },
+            Request::ImageFind { reference } => self.image_find(number, &reference),
+            Request::ImageGet(digest) => self.image_get(number, &digest),
+            Request::ImagePull { reference, login } => self.image_pull(number, &reference, login),
             Request::Inventory { after } => match self.inventory_page(after) {
                 Ok(sandboxes) => calls::send(&self.socket, &Reply::Inventory { number, sandboxes }, None),
                 Err(error) => self.answer_failed(number, error),

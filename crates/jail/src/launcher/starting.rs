@@ -8,6 +8,7 @@ use std::{
 
 use protocol::{
     HostPath, SandboxId,
+    image::ImageName,
     launcher::{Failure, LaunchSpec, LaunchTimings, NetworkMode, Reply},
     limits::MEMORY_BYTES_MIN,
 };
@@ -16,6 +17,8 @@ use rustix::{
     net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType},
     pipe::{PipeFlags, pipe_with},
 };
+
+use storage::images::HeldImage;
 
 use super::{
     calls, groups,
@@ -62,15 +65,24 @@ impl Launcher {
 
     /// Starts a first process for a request, or ahead of one.
     pub(super) fn start(&mut self, number: Option<u64>, spec: &LaunchSpec) -> Result<(), StepError> {
+        let (image, lowers) = match spec.image {
+            ImageName::Host => (None, Vec::new()),
+            ImageName::Oci(digest) => {
+                let HeldImage { trees, hold } = self.image_hold(&digest)?;
+                let cover = self.config.data.cover_folder().join("rootfs");
+                (Some(hold), [cover].into_iter().chain(trees).collect())
+            }
+        };
         let slot =
             self.slots.take().ok_or_else(|| StepError::new("take a slot: all are in use", Errno::AGAIN))?;
         let plan = plan::launch_plan(spec, slot, &self.config.host);
         let mut timings = LaunchTimings::default();
         let start = Instant::now();
         let overlays = plan::layer_folders(&plan.mounts);
-        let ensured = self.layers.ensure(spec.sandbox, &overlays, plan.disk_bytes).and_then(|made| {
-            Ok((made, if made { None } else { self.layers.lend(spec.sandbox, plan.disk_bytes)? }))
-        });
+        let ensured =
+            self.layers.ensure(spec.sandbox, spec.image, &overlays, plan.disk_bytes).and_then(|made| {
+                Ok((made, if made { None } else { self.layers.lend(spec.sandbox, plan.disk_bytes)? }))
+            });
         let (layer_made, loan) = match ensured {
             Ok(ensured) => ensured,
             Err(error) => {
@@ -79,8 +91,8 @@ impl Launcher {
             }
         };
         timings.layer_us = micros(start);
-        match self.clone_child(number, &plan, layer_made, timings) {
-            Ok(running) => self.watch(Running { loan, ..running }),
+        match self.clone_child(number, &plan, &lowers, layer_made, timings) {
+            Ok(running) => self.watch(Running { loan, _image: image, ..running }),
             Err(error) => {
                 // Otherwise each such launch would leave its sandbox more room.
                 let ended = loan.map_or(Ok(()), |loan| self.layers.loan_end(spec.sandbox, &loan));
@@ -120,6 +132,7 @@ impl Launcher {
         &mut self,
         number: Option<u64>,
         plan: &LaunchPlan,
+        lowers: &[HostPath],
         layer_made: bool,
         mut timings: LaunchTimings,
     ) -> Result<Running, StepError> {
@@ -138,6 +151,7 @@ impl Launcher {
             volumes: &volumes,
             volume_prefixes: &self.config.volume_prefixes,
             volume_owners: &volume_owners,
+            lowers,
             agent: self.agent.as_fd(),
             listener: listener.as_fd(),
             interface_ready: ready_read.as_fd(),
@@ -169,6 +183,7 @@ impl Launcher {
             phase: Phase::Live,
             layer_made,
             loan: None,
+            _image: None,
             waiting: Vec::new(),
         };
         let made = self

@@ -1,8 +1,12 @@
 //! The trees that all sandboxes share, made once in the launcher's own mount namespace.
 
-use std::{os::fd::AsFd, path::Path};
+use std::{
+    ffi::OsStr,
+    os::{fd::AsFd, unix::ffi::OsStrExt as _},
+    path::Path,
+};
 
-use protocol::{HostPath, launcher::ImageName};
+use protocol::HostPath;
 use rustix::{
     fs::{CWD, FileType, Mode, makedev, mknodat, symlinkat},
     mount::{
@@ -17,6 +21,7 @@ use crate::{
     apply::Trees,
     failure::{Step, StepError},
     host::CgroupHost,
+    plan::{LOWERS_MAX, lower_name},
     sys::{self, MountAttributes, mount_attribute},
 };
 
@@ -36,16 +41,17 @@ const DEVICE_LINKS: [(&str, &str); 5] = [
 /// Enters a mount namespace of the launcher's own, from which nothing reaches the host's, and makes the trees.
 pub(super) fn make(
     data: &DataDir,
+    images: &DataDir,
     cgroups: &CgroupHost,
     volume_prefixes: &[HostPath],
 ) -> Result<Trees, StepError> {
     sys::unshare(UnshareFlags::NEWNS).step(|| "make the launcher's mount namespace".to_owned())?;
     mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC)
         .step(|| "make the launcher's mounts private".to_owned())?;
-    mounts_reduce(data, cgroups, volume_prefixes)?;
+    mounts_reduce(data, images, cgroups, volume_prefixes)?;
     let trees = Trees {
         scratch: data.root().join("launcher"),
-        host_skeleton: data.image_rootfs(&ImageName::Host),
+        host_skeleton: data.host_image_rootfs(),
         toolchains: data.toolchains(),
     };
     folder(&trees.scratch)?;
@@ -56,6 +62,9 @@ pub(super) fn make(
     for name in ["root", "usr"] {
         folder(&trees.lower().join(name))?;
     }
+    for name in (0..LOWERS_MAX).map(|index| [lower_name(index)]) {
+        folder(&trees.lower().join(OsStr::from_bytes(&name)))?;
+    }
     dev_make(&trees.dev())?;
     sys_make(&trees.sys())?;
     Ok(trees)
@@ -64,6 +73,7 @@ pub(super) fn make(
 /// Lets go of every mount that a launch does not need: each clone copies them, each pivot removes the copies.
 fn mounts_reduce(
     data: &DataDir,
+    images: &DataDir,
     cgroups: &CgroupHost,
     volume_prefixes: &[HostPath],
 ) -> Result<(), StepError> {
@@ -72,6 +82,7 @@ fn mounts_reduce(
     let needed = |mount: &Path| {
         let holds = |path: &Path| path.starts_with(mount);
         holds(data.storage().as_path())
+            || holds(images.storage().as_path())
             || holds(data.toolchains().as_path())
             || holds(data.run().as_path())
             || ["/proc", "/sys/class", "/usr"].iter().any(|path| holds(Path::new(path)))

@@ -13,8 +13,8 @@ mod slot;
 pub(crate) use capabilities::HIGHEST as HIGHEST_CAPABILITY;
 pub use capabilities::{BOUNDING_SET, Capability};
 pub use cgroup::{CgroupPlan, GroupPlan, cgroup_plan};
+pub(crate) use mounts::{LOWERS_MAX, OWN_FOLDERS, layer_folders, lower_name};
 pub use mounts::{Lower, MountStep, Template, mount_steps};
-pub(crate) use mounts::{OWN_FOLDERS, layer_folders};
 pub use network::{NatPlan, NetworkPlan};
 use protocol::{
     SandboxId,

@@ -83,6 +83,8 @@ pub enum Lower {
     HostSkeleton,
     /// The host's `/usr`.
     HostUsr,
+    /// The layers of an OCI image, and over them what is this host's to say (`DataDir::cover_folder`).
+    Layers,
 }
 
 /// A tree that the launcher prepares once, for all sandboxes, read-only.
@@ -123,6 +125,12 @@ pub fn mount_steps(spec: &LaunchSpec, slot: Slot, host: &HostFacts) -> Vec<Mount
             },
             MountStep::Toolchains { on: "/opt/atoll/toolchains" },
         ],
+        ImageName::Oci(_) => vec![MountStep::Overlay {
+            on: "/",
+            lower: Lower::Layers,
+            layer_folder: "image",
+            volatile: spec.ephemeral,
+        }],
     };
     steps.extend([
         MountStep::Template { on: "/dev", tree: Template::Dev },
@@ -147,7 +155,19 @@ pub fn mount_steps(spec: &LaunchSpec, slot: Slot, host: &HostFacts) -> Vec<Mount
 /// subvolumes of one btrfs, overlayfs takes the numbers of files from either as they are, and both count from the same
 /// number on. A folder of the image, below which a program makes a folder that happens to have its number, looks to
 /// find(1) and rm(1) like a loop. So the folders that programs fill are not the image's.
-pub(crate) const OWN_FOLDERS: [(&str, &str, u32); 2] = [("root", "sandbox", 0o755), ("root", "root", 0o700)];
+pub(crate) const OWN_FOLDERS: [(&str, &str, u32); 3] =
+    [("root", "sandbox", 0o755), ("root", "root", 0o700), ("image", "sandbox", 0o755)];
+
+/// The most trees below an OCI image's sandbox: what `storage` takes of an image, and the cover.
+pub(crate) const LOWERS_MAX: usize = 128;
+
+/// The folder that a tree below such a sandbox is attached to. The kernel takes 255 bytes for all of an overlay's lower
+/// folders together (fsconfig(2)), so each has a name of one byte: digits, letters, and what is no letter of ASCII.
+pub(crate) fn lower_name(index: usize) -> u8 {
+    const LETTERS: &[u8; 62] = b"0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ";
+    let other = || u8::try_from(index.saturating_sub(LETTERS.len()).saturating_add(0x80)).unwrap_or(u8::MAX);
+    LETTERS.get(index).copied().unwrap_or_else(other)
+}
 
 /// The folders of a layer that overlays use: upper and work folder for each.
 #[must_use]

@@ -89,6 +89,21 @@ fn volumes_come_last_and_outer_ones_before_inner_ones() {
 }
 
 #[test]
+fn mounts_of_an_oci_image() {
+    let digest = format!("sha256:{}", "5".repeat(64)).parse().unwrap();
+    let spec = LaunchSpec { image: ImageName::Oci(digest), ..spec(NetworkMode::None, false) };
+    insta::assert_debug_snapshot!(launch_plan(&spec, slot(), &unified_host()).mounts);
+}
+
+#[test]
+fn lower_folders_have_names_that_fit_and_differ() {
+    let names: std::collections::BTreeSet<u8> = (0..LOWERS_MAX).map(lower_name).collect();
+    assert_eq!(names.len(), LOWERS_MAX);
+    assert!(names.iter().all(|name| !b":,\\/.".contains(name)));
+    assert!(LOWERS_MAX * 2 - 1 <= 255);
+}
+
+#[test]
 fn seccomp_table() {
     let lines: Vec<String> = seccomp::allowed_groups()
         .map(|group| {

@@ -18,7 +18,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use protocol::{HostPath, launcher::ImageName};
+use protocol::{GuestPath, HostPath};
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 
 use self::{
@@ -106,8 +106,8 @@ impl HostImageError {
 /// [`HostImageError`]; the image that was in place stays then.
 pub fn host_image_build(data: &DataDir, options: &HostImageOptions) -> Result<HostImage, HostImageError> {
     let (plan, notes) = skeleton_plan(Path::new("/"), options)?;
-    let rootfs = data.image_rootfs(&ImageName::Host);
-    let folder = data.image_folder(&ImageName::Host);
+    let rootfs = data.host_image_rootfs();
+    let folder = data.host_image_folder();
     let (rebuilt, is_outdated) = match place(&plan, &folder, &rootfs) {
         // Sandboxes that run may have filled the pool. Without a server nobody can delete them.
         Err(error) if error.is_full() && is_whole(&folder, &rootfs)? => {
@@ -116,9 +116,28 @@ pub fn host_image_build(data: &DataDir, options: &HostImageOptions) -> Result<Ho
         }
         placed => (placed?, false),
     };
+    match place(&cover_plan(&plan), &data.cover_folder(), &data.cover_folder().join("rootfs")) {
+        Err(error) if error.is_full() && data.cover_folder().join("rootfs").as_path().exists() => {}
+        placed => drop(placed?),
+    }
     let (files, size_bytes) = size(&plan);
     Ok(HostImage { rootfs, rebuilt, files, size_bytes, is_outdated, notes })
 }
+
+/// What lies over the layers of OCI images, of the same making: where sandboxes have mounts, and who they and their
+/// name servers are. A folder here also hides whatever else an image has at its path, a link say.
+fn cover_plan(plan: &Plan) -> Plan {
+    let covers = |path: &GuestPath| COVERED.contains(&path.as_str());
+    let mut cover = Plan::default();
+    plan.entries()
+        .filter(|(path, _)| covers(path))
+        .for_each(|(path, node)| cover.add(path.clone(), node.clone()));
+    cover
+}
+
+/// All that [`cover_plan`] takes.
+const COVERED: [&str; 9] =
+    ["/", "/proc", "/dev", "/sys", "/tmp", "/etc", "/etc/resolv.conf", "/etc/hosts", "/etc/hostname"];
 
 /// Removes the images that [`host_image_build`] set aside, and says how many. Only for when no sandbox runs
 /// that was started before.
@@ -126,9 +145,15 @@ pub fn host_image_build(data: &DataDir, options: &HostImageOptions) -> Result<Ho
 /// # Errors
 /// [`HostImageError::Io`].
 pub fn host_image_retired_remove(data: &DataDir) -> Result<usize, HostImageError> {
-    let folder = data.image_folder(&ImageName::Host);
+    Ok(retired_remove(&data.host_image_folder())? + retired_remove(&data.cover_folder())?)
+}
+
+fn retired_remove(folder: &HostPath) -> Result<usize, HostImageError> {
     let folder = folder.as_path();
     let mut removed = 0;
+    if !folder.exists() {
+        return Ok(0);
+    }
     for entry in fs::read_dir(folder).map_err(failed("list", folder))? {
         let entry = entry.map_err(failed("list", folder))?;
         if entry.file_name().to_string_lossy().starts_with(RETIRED) {
@@ -221,8 +246,6 @@ fn failed(step: &'static str, path: &Path) -> impl FnOnce(io::Error) -> HostImag
 
 #[cfg(test)]
 mod tests {
-    use protocol::GuestPath;
-
     use super::*;
 
     fn plan(text: &str) -> Plan {
@@ -237,7 +260,7 @@ mod tests {
     fn an_image_is_swapped_in_and_the_old_one_set_aside() {
         let temp = tempfile::tempdir().unwrap();
         let data = DataDir::new(HostPath::new(temp.path())).unwrap();
-        let (folder, rootfs) = (data.image_folder(&ImageName::Host), data.image_rootfs(&ImageName::Host));
+        let (folder, rootfs) = (data.host_image_folder(), data.host_image_rootfs());
         let issue = rootfs.join("etc/issue");
         assert!(place(&plan("one"), &folder, &rootfs).unwrap());
         assert!(!place(&plan("one"), &folder, &rootfs).unwrap());

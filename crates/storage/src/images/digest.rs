@@ -2,6 +2,7 @@
 
 use std::{fmt, str::FromStr};
 
+use protocol::image::{ImageDigest, InvalidDigest};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
@@ -28,6 +29,14 @@ impl Digest {
             let _ = write!(hex, "{byte:02x}");
         }
         Self(hex)
+    }
+
+    /// As other processes call it.
+    ///
+    /// # Errors
+    /// None: every digest of this type is one of that.
+    pub fn image_digest(&self) -> Result<ImageDigest, InvalidDigest> {
+        self.to_string().parse()
     }
 
     /// The digits: a name for a file.
@@ -61,6 +70,12 @@ impl TryFrom<String> for Digest {
 
     fn try_from(text: String) -> Result<Self, Self::Error> {
         text.parse()
+    }
+}
+
+impl From<ImageDigest> for Digest {
+    fn from(digest: ImageDigest) -> Self {
+        Self(digest.to_string().split_off(PREFIX.len()))
     }
 }
 

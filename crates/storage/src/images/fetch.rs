@@ -17,7 +17,7 @@ use std::{
 
 use sha2::{Digest as _, Sha256};
 
-use super::{Digest, ImageError, failed, manifest::Descriptor, registry::Registry, shelf::Shelf};
+use super::{Digest, ImageError, ask::Registry, failed, manifest::Descriptor, shelf::Shelf};
 use crate::progress::{Progress, ProgressEvent};
 
 /// As many downloads go on at once.

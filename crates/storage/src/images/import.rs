@@ -12,7 +12,7 @@ use std::{
 use sha2::{Digest as _, Sha256};
 
 use super::{
-    Digest, Image, ImageConfig, ImageError, Platform, Reference, Unpacker, failed,
+    Digest, Image, ImageConfig, ImageError, ImagePrograms, Platform, Reference, failed,
     fetch::Download,
     layer::{Source, chain_of},
     manifest::Descriptor,
@@ -35,7 +35,7 @@ pub fn image_import(
     name: &Reference,
     input: &mut dyn Read,
     bytes_max: Option<u64>,
-    unpacker: &Unpacker<'_>,
+    programs: ImagePrograms,
     progress: &mut dyn Progress,
 ) -> Result<Image, ImageError> {
     let shelf = Shelf::open(data)?;
@@ -44,7 +44,7 @@ pub fn image_import(
     let bytes_max = room(data, bytes_max);
     let copy = Copy::of(input, shelf.partial_new(), bytes_max)?;
     let lock = Download::take(&shelf, &copy.blob, &name, progress)?;
-    let mut made = Made { shelf: &shelf, name: &name, unpacker, progress, layers: Vec::new() };
+    let mut made = Made { shelf: &shelf, name: &name, programs, progress, layers: Vec::new() };
     let result = import(&copy, bytes_max, &mut made);
     let layers = made.layers;
     lock.discard();

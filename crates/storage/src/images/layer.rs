@@ -23,7 +23,7 @@ use rustix::{
 };
 
 use super::{
-    Digest, ImageError, Unpacker, failed, harmless,
+    Digest, ImageError, ImagePrograms, failed, harmless,
     shelf::{Layer, Shelf},
     unpack::{ANSWER_BYTES_MAX, Answer, Place, Unpacked, open_beneath},
 };
@@ -55,12 +55,12 @@ pub(super) fn layer_make(
     shelf: &Shelf,
     chain: &Digest,
     source: &Source<'_>,
-    unpacker: &Unpacker<'_>,
+    programs: ImagePrograms,
     name: &str,
     progress: &mut dyn Progress,
 ) -> Result<Layer, ImageError> {
     let new = shelf.layer_new(chain);
-    let made = make(shelf, &new, chain, source, unpacker, name, progress);
+    let made = make(shelf, &new, chain, source, programs, name, progress);
     if made.is_err()
         && let Err(error) = fs::remove_dir_all(&new)
     {
@@ -74,7 +74,7 @@ fn make(
     new: &Path,
     chain: &Digest,
     source: &Source<'_>,
-    unpacker: &Unpacker<'_>,
+    programs: ImagePrograms,
     name: &str,
     progress: &mut dyn Progress,
 ) -> Result<Layer, ImageError> {
@@ -87,7 +87,7 @@ fn make(
         DirBuilder::new().mode(0o700).create(folder).map_err(failed("create", folder))?;
     }
     let refused = |why: String| ImageError::Layer { layer: source.blob.clone(), why };
-    let unpacked = match unpack(&tree, source, unpacker, name, progress)? {
+    let unpacked = match unpack(&tree, source, programs, name, progress)? {
         Answer::Unpacked(unpacked) => unpacked,
         Answer::Refused(why) => return Err(refused(harmless(&why))),
     };
@@ -118,7 +118,7 @@ fn make(
 fn unpack(
     tree: &Path,
     source: &Source<'_>,
-    unpacker: &Unpacker<'_>,
+    programs: ImagePrograms,
     name: &str,
     progress: &mut dyn Progress,
 ) -> Result<Answer, ImageError> {
@@ -126,7 +126,7 @@ fn unpack(
     let file = File::open(source.file).map_err(failed("open", source.file))?;
     let total_bytes = file.metadata().map_err(failed("examine", source.file))?.len();
     let input = file.try_clone().map_err(failed("open", source.file))?;
-    let mut command = unpacker(source.bytes_max);
+    let mut command = (programs.unpack)(source.bytes_max);
     command.current_dir(tree).stdin(Stdio::from(input)).stdout(Stdio::piped()).stderr(Stdio::null());
     let mut child = command.spawn().map_err(failed("start the unpacking of", source.file))?;
     let (done, ended) = mpsc::channel();

@@ -50,7 +50,7 @@ impl std::fmt::Display for Platform {
 }
 
 /// Something that is fetched by its digest.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Descriptor {
     #[serde(default, rename = "mediaType")]
     pub(super) media_type: String,

@@ -4,6 +4,8 @@
 //! images/               0700, of root
 //!   lock                shared by pulls and imports; alone by what removes layers
 //!   names/<hash>.json   an image: what it is called, its layers from the lowest on, its configuration
+//!   digests/<digest>.json  the same by its digest, as long as it has a name or something lies on it; locked, shared, by
+//!                       what runs from it
 //!   layers/<chain>/     layer.json and tree/; <chain> names the layer and all below it
 //!   layers/.new-<chain> a layer while it is unpacked
 //!   partial/<digest>    a download, locked by whoever writes it
@@ -12,9 +14,11 @@
 //! Layers are unpacked by a process without power over the host (`unpack`), which the caller provides. It must not
 //! know sandboxes, mounts or who asked.
 
+mod ask;
 mod challenge;
 mod digest;
 mod fetch;
+mod hold;
 mod import;
 mod layer;
 mod manifest;
@@ -27,7 +31,9 @@ mod unpack;
 use std::{io, path::PathBuf, process::Command};
 
 pub use self::{
+    ask::ask_serve,
     digest::Digest,
+    hold::{HeldImage, IMAGE_ATTRIBUTE, image_find, image_get, image_hold, image_uses},
     import::image_import,
     manifest::{ImageConfig, Platform},
     pull::image_pull,
@@ -37,9 +43,15 @@ pub use self::{
     unpack::{unpack_refuse, unpack_serve},
 };
 
-/// Makes the command of a process that confines itself to the folder it is started in, and then unpacks there what
-/// comes as its standard input, at most as many bytes as it is told: [`unpack_serve`].
-pub type Unpacker<'a> = dyn Fn(u64) -> Command + 'a;
+/// The programs that read what strangers wrote: this one again, as processes that first give up their power.
+#[derive(Clone, Copy, Debug)]
+pub struct ImagePrograms {
+    /// A process that confines itself to the folder it is started in, and then unpacks there what comes as its standard
+    /// input, at most as many bytes as it is told: [`unpack_serve`].
+    pub unpack: fn(u64) -> Command,
+    /// A process of no power that asks a registry: [`ask_serve`].
+    pub ask: fn() -> Command,
+}
 
 /// What an image may unpack to unless the operator says otherwise, each layer for itself.
 pub const LAYER_BYTES_MAX: u64 = 32 << 30;
@@ -128,6 +140,12 @@ pub enum ImageError {
     /// There is no image of that name here.
     #[error("there is no image {name} here; `atoll image list` says which there are")]
     Unknown {
+        /// The name.
+        name: String,
+    },
+    /// Sandboxes or snapshots need it.
+    #[error("the image {name} is in use: sandboxes or snapshots lie on it; delete them first")]
+    InUse {
         /// The name.
         name: String,
     },

@@ -4,11 +4,12 @@
 use std::collections::BTreeMap;
 
 use super::{
-    Digest, Image, ImageError, LAYER_BYTES_MAX, Platform, Reference, Unpacker,
+    Digest, Image, ImageError, ImagePrograms, LAYER_BYTES_MAX, Platform, Reference,
+    ask::Registry,
     fetch::{Download, fetch_all},
     layer::{Source, chain_of, layer_make},
     manifest::{Configuration, Descriptor, Found, Manifest, Refused, configuration_read, manifest_read},
-    registry::{Credentials, Registry},
+    registry::Credentials,
     shelf::{Shelf, now},
 };
 use crate::{
@@ -30,15 +31,15 @@ pub fn image_pull(
     reference: &Reference,
     credentials: Option<&Credentials>,
     bytes_max: Option<u64>,
-    unpacker: &Unpacker<'_>,
+    programs: ImagePrograms,
     progress: &mut dyn Progress,
 ) -> Result<Image, ImageError> {
     let shelf = Shelf::open(data)?;
     let shared = shelf.lock_shared()?;
-    let registry = Registry::new(reference, credentials);
+    let registry = Registry::new(reference, credentials, programs);
     let whole = resolve(&registry, reference)?;
     let name = reference.to_string();
-    let mut made = Made { shelf: &shelf, name: &name, unpacker, progress, layers: Vec::new() };
+    let mut made = Made { shelf: &shelf, name: &name, programs, progress, layers: Vec::new() };
     let bytes_max = room(data, bytes_max);
     let result = pull(&registry, &whole, bytes_max, &mut made);
     let layers = made.layers;
@@ -61,7 +62,7 @@ pub(super) fn room(data: &DataDir, bytes_max: Option<u64>) -> u64 {
 pub(super) struct Made<'a> {
     pub(super) shelf: &'a Shelf,
     pub(super) name: &'a str,
-    pub(super) unpacker: &'a Unpacker<'a>,
+    pub(super) programs: ImagePrograms,
     pub(super) progress: &'a mut dyn Progress,
     /// The layers that it made.
     pub(super) layers: Vec<Digest>,
@@ -77,7 +78,7 @@ impl Made<'_> {
             }
             return Ok((layer.bytes, layer.hides_all));
         }
-        let layer = layer_make(self.shelf, chain, source, self.unpacker, self.name, self.progress)?;
+        let layer = layer_make(self.shelf, chain, source, self.programs, self.name, self.progress)?;
         self.layers.push(chain.clone());
         Ok((layer.bytes, layer.hides_all))
     }

@@ -1,4 +1,4 @@
-//! One repository of a registry, by the distribution API (OCI distribution specification).
+//! One repository of a registry, by the distribution API (OCI distribution specification), for a process without power.
 //!
 //! It trusts nothing that comes: whoever calls compares digests. Only this machine itself is spoken to without
 //! encryption, also after a redirection, and a login goes to no other host than the registry names for it.
@@ -10,7 +10,7 @@ use std::{
 };
 
 use base64::{Engine as _, prelude::BASE64_STANDARD};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use ureq::{
     Agent, Body,
     http::{Response, StatusCode, Uri, header},
@@ -33,7 +33,7 @@ const REDIRECTIONS_MAX: u32 = 5;
 const ERROR_BYTES_MAX: u64 = 4096;
 
 /// A user name and a password.
-#[derive(Clone)]
+#[derive(Clone, Serialize, Deserialize)]
 pub struct Credentials {
     /// The user's name.
     pub username: String,
@@ -47,7 +47,7 @@ impl std::fmt::Debug for Credentials {
     }
 }
 
-pub(super) struct Registry<'a> {
+pub(super) struct RegistryClient<'a> {
     agent: Agent,
     reference: &'a Reference,
     credentials: Option<&'a Credentials>,
@@ -61,7 +61,7 @@ struct Token {
     access_token: Option<String>,
 }
 
-impl<'a> Registry<'a> {
+impl<'a> RegistryClient<'a> {
     pub(super) fn new(reference: &'a Reference, credentials: Option<&'a Credentials>) -> Self {
         let config = Agent::config_builder()
             .http_status_as_error(false)
@@ -75,11 +75,6 @@ impl<'a> Registry<'a> {
         let is_here = is_loopback(reference.registry());
         let config = if is_here { config.proxy(None) } else { config };
         Self { agent: config.build().into(), reference, credentials, shown: Mutex::default() }
-    }
-
-    /// What it is called.
-    pub(super) fn name(&self) -> &str {
-        self.reference.registry()
     }
 
     /// A manifest.
@@ -264,7 +259,7 @@ impl<'a> Registry<'a> {
         }
     }
 
-    pub(super) fn broken(&self, error: &dyn std::fmt::Display) -> ImageError {
+    fn broken(&self, error: &dyn std::fmt::Display) -> ImageError {
         let message = harmless(&error.to_string());
         ImageError::Transport { registry: self.reference.registry().to_owned(), message }
     }

@@ -13,7 +13,10 @@ use std::{
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
-use super::{Digest, ImageConfig, ImageError, Platform, Reference, failed};
+use super::{
+    Digest, ImageConfig, ImageError, Platform, Reference, failed,
+    hold::{digest_drop, is_held, used_digests},
+};
 use crate::layout::DataDir;
 
 /// What layers are called while they are unpacked.
@@ -74,14 +77,17 @@ pub struct Pruned {
 }
 
 pub(super) struct Shelf {
-    root: PathBuf,
+    pub(super) root: PathBuf,
+    /// Whose layers and snapshots lie on images.
+    pub(super) data: DataDir,
 }
 
 impl Shelf {
     /// The one of `data`, its folders made where they are missing.
     pub(super) fn open(data: &DataDir) -> Result<Self, ImageError> {
         let root = data.images().as_path().to_owned();
-        for folder in [root.clone(), root.join("names"), root.join("layers"), root.join("partial")] {
+        let inner = ["names", "digests", "layers", "partial"].map(|name| root.join(name));
+        for folder in [root.clone()].into_iter().chain(inner) {
             match DirBuilder::new().mode(0o700).create(&folder) {
                 Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
                     return Err(failed("create", &folder)(error));
@@ -89,7 +95,7 @@ impl Shelf {
                 _ => {}
             }
         }
-        Ok(Self { root })
+        Ok(Self { root, data: data.clone() })
     }
 
     /// Keeps layers from being removed, until the file is closed.
@@ -172,11 +178,16 @@ impl Shelf {
     }
 
     fn chains_used(&self) -> Result<BTreeSet<Digest>, ImageError> {
-        Ok(self.images()?.into_iter().flat_map(|image| image.layers).collect())
+        let named = self.images()?.into_iter();
+        Ok(named.chain(self.images_in("digests")?).flat_map(|image| image.layers).collect())
     }
 
-    fn images(&self) -> Result<Vec<Image>, ImageError> {
-        let folder = self.root.join("names");
+    pub(super) fn images(&self) -> Result<Vec<Image>, ImageError> {
+        self.images_in("names")
+    }
+
+    pub(super) fn images_in(&self, folder: &str) -> Result<Vec<Image>, ImageError> {
+        let folder = self.root.join(folder);
         let files = entries(&folder)?.into_iter().filter(|(_, name)| name.ends_with(".json"));
         let mut images: Vec<Image> = files.filter_map(|(path, _)| json_read(&path)).collect();
         images.sort_by(|one, other| one.name.cmp(&other.name));
@@ -185,6 +196,15 @@ impl Shelf {
 
     /// Gives an image its name, also one that another had.
     pub(super) fn image_place(&self, image: &Image) -> Result<(), ImageError> {
+        // First, so that whatever has a name can be held.
+        let held = self.digest_file(&image.digest);
+        if !held.exists() {
+            let new = held.with_extension(format!("{}.new", std::process::id()));
+            json_write(&new, image)?;
+            fs::rename(&new, &held)
+                .and_then(|()| File::open(self.root.join("digests"))?.sync_all())
+                .map_err(failed("put in its place", &held))?;
+        }
         let path = self.image_file(&image.name);
         let new = path.with_extension(format!("{}.new", std::process::id()));
         json_write(&new, image)?;
@@ -193,7 +213,13 @@ impl Shelf {
             .map_err(failed("put in its place", &path))
     }
 
-    fn image_file(&self, name: &str) -> PathBuf {
+    /// What is known of an image by its digest. It never changes, and stays as long as anything lies on the image,
+    /// whatever its name means meanwhile.
+    pub(super) fn digest_file(&self, digest: &Digest) -> PathBuf {
+        self.root.join("digests").join(format!("{}.json", digest.hex()))
+    }
+
+    pub(super) fn image_file(&self, name: &str) -> PathBuf {
         self.root.join("names").join(format!("{}.json", Digest::of(name.as_bytes()).hex()))
     }
 }
@@ -203,19 +229,23 @@ impl Shelf {
 /// # Errors
 /// [`ImageError::Io`].
 pub fn image_list(data: &DataDir) -> Result<Vec<Image>, ImageError> {
-    let shelf = Shelf { root: data.images().as_path().to_owned() };
+    let shelf = Shelf { root: data.images().as_path().to_owned(), data: data.clone() };
     shelf.images()
 }
 
 /// Removes an image, and those of its layers that no other has.
 ///
 /// # Errors
-/// [`ImageError::Unknown`] and [`ImageError::Io`].
+/// [`ImageError::Unknown`], [`ImageError::InUse`], [`ImageError::Busy`] and [`ImageError::Io`].
 pub fn image_remove(data: &DataDir, name: &Reference) -> Result<Removed, ImageError> {
     let shelf = Shelf::open(data)?;
     let name = name.to_string();
     let path = shelf.image_file(&name);
-    let image: Image = json_read(&path).ok_or(ImageError::Unknown { name })?;
+    let image: Image = json_read(&path).ok_or_else(|| ImageError::Unknown { name: name.clone() })?;
+    let others = shelf.images()?.iter().filter(|other| other.digest == image.digest).count() - 1;
+    if others == 0 && !digest_drop(&shelf, &image.digest)? {
+        return Err(ImageError::InUse { name });
+    }
     fs::remove_file(&path).map_err(failed("remove", &path))?;
     Ok(Removed { freed_bytes: shelf.layers_drop(&image.layers) })
 }
@@ -233,6 +263,7 @@ pub fn image_prune(data: &DataDir, keep_bytes: Option<u64>) -> Result<Pruned, Im
     if let Some(keep_bytes) = keep_bytes {
         images_shed(&shelf, keep_bytes, &mut pruned)?;
     }
+    digests_shed(&shelf)?;
     let used = shelf.chains_used()?;
     for (path, name) in entries(&shelf.root.join("layers"))? {
         let chain = format!("sha256:{name}").parse::<Digest>();
@@ -263,11 +294,29 @@ fn images_shed(shelf: &Shelf, keep_bytes: u64, pruned: &mut Pruned) -> Result<()
         let chains: BTreeSet<&Digest> = images.iter().flat_map(|image| &image.layers).collect();
         chains.into_iter().filter_map(|chain| shelf.layer(chain)).map(|layer| layer.bytes).sum::<u64>()
     };
-    while bytes_of(&images) > keep_bytes {
+    // Those that something lies on stay, and count.
+    let in_use = used_digests(&shelf.data)?;
+    let mut kept = Vec::new();
+    while bytes_of(&images) + bytes_of(&kept) > keep_bytes {
         let Some(oldest) = images.pop() else { break };
+        if in_use.contains_key(&oldest.digest) || is_held(shelf, &oldest.digest)? {
+            kept.push(oldest);
+            continue;
+        }
         let path = shelf.image_file(&oldest.name);
         fs::remove_file(&path).map_err(failed("remove", &path))?;
         pruned.images.push(oldest.name);
+    }
+    Ok(())
+}
+
+/// Forgets images that have no name any more, and that nothing lies on.
+fn digests_shed(shelf: &Shelf) -> Result<(), ImageError> {
+    let named: BTreeSet<Digest> = shelf.images()?.into_iter().map(|image| image.digest).collect();
+    for image in shelf.images_in("digests")? {
+        if !named.contains(&image.digest) {
+            digest_drop(shelf, &image.digest)?;
+        }
     }
     Ok(())
 }
@@ -287,7 +336,7 @@ fn entries(folder: &Path) -> Result<Vec<(PathBuf, String)>, ImageError> {
     Ok(found.map(|entry| (entry.path(), entry.file_name().to_string_lossy().into_owned())).collect())
 }
 
-fn json_read<T: DeserializeOwned>(path: &Path) -> Option<T> {
+pub(super) fn json_read<T: DeserializeOwned>(path: &Path) -> Option<T> {
     serde_json::from_slice(&fs::read(path).ok()?).ok()
 }
 

@@ -12,14 +12,14 @@ use rustix::{
 };
 
 use super::{
-    super::{accounts::Accounts, types::Permission},
+    super::{accounts::Accounts, owner, types::Permission},
     info::mode_of,
     path_of,
 };
 use crate::{
     agent::Agent,
     failure::{failure, failure_os},
-    files::{FOLDER_MODE, folders_make},
+    files::{FOLDER_MODE, folders_make_for},
     http::{HttpError, Incoming, Query, Reply, empty, json_object},
     tree::folder_remove,
 };
@@ -59,10 +59,11 @@ pub(in crate::execd) async fn directories_create(
     request: Incoming,
 ) -> Result<Reply, HttpError> {
     let wanted: BTreeMap<String, Permission> = json_object(request).await?;
+    let owner = owner(agent).await?;
     for (name, permission) in wanted {
         let (path, change) = (path_of(&name)?, Change::of(permission)?);
         let make = move || {
-            folders_make(Path::new(path.as_str()), FOLDER_MODE)?;
+            folders_make_for(Path::new(path.as_str()), FOLDER_MODE, owner)?;
             change.apply(&path)
         };
         agent.files.run(make).await?;

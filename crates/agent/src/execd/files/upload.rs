@@ -21,10 +21,14 @@ use hyper::{
 use multer::{Field, Multipart};
 use protocol::GuestPath;
 
-use super::{super::types::FileMetadata, change::Change, path_of};
+use super::{
+    super::{owner, types::FileMetadata},
+    change::Change,
+    path_of,
+};
 use crate::{
     agent::Agent,
-    files::Writing,
+    files::{Owner, Writing},
     http::{HttpError, Incoming, Reply, empty},
 };
 
@@ -52,6 +56,7 @@ async fn files_take(
     multipart: &mut Multipart<'_>,
     fed: &AtomicUsize,
 ) -> Result<(), HttpError> {
+    let owner = owner(agent).await?;
     let mut target: Option<(GuestPath, Change)> = None;
     let mut files = 0;
     while let Some(mut field) = multipart.next_field().await.map_err(broken)? {
@@ -59,7 +64,7 @@ async fn files_take(
         match (field.name(), target.take()) {
             (Some("metadata"), None) => target = Some(metadata_take(&mut field, fed).await?),
             (Some("file"), Some((path, change))) => {
-                file_take(agent, &mut field, fed, path, change).await?;
+                file_take(agent, &mut field, fed, (path, owner), change).await?;
                 files += 1;
             }
             (name, expected) => {
@@ -100,10 +105,11 @@ async fn file_take(
     agent: &Agent,
     field: &mut Field<'_>,
     fed: &AtomicUsize,
-    path: GuestPath,
+    (path, owner): (GuestPath, Option<Owner>),
     change: Change,
 ) -> Result<(), HttpError> {
-    let mut writing = Writing::new(&agent.files, agent.execs.none_runs(), path.clone(), change.mode());
+    let writing = Writing::new(&agent.files, agent.execs.none_runs(), path.clone(), change.mode());
+    let mut writing = writing.owned_by(owner);
     while let Some(chunk) = field.chunk().await.map_err(broken)? {
         fed.store(0, Ordering::Relaxed);
         writing.push(&chunk).await;

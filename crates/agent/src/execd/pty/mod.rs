@@ -9,7 +9,7 @@ mod socket;
 use std::{
     cell::{Cell, RefCell},
     collections::{HashMap, VecDeque},
-    fs,
+    path::Path,
     rc::Rc,
 };
 
@@ -17,9 +17,10 @@ use hyper::StatusCode;
 use protocol::{ExecId, agent::TerminalSize};
 use serde::{Deserialize, Serialize};
 
+use super::owner;
 use crate::{
     agent::Agent,
-    failure::failure_os,
+    files::{FOLDER_MODE, folders_make_for},
     http::{HttpError, Incoming, Reply, empty, json, json_optional},
 };
 use session::Session;
@@ -110,11 +111,8 @@ pub(super) async fn create(agent: &Rc<Agent>, request: Incoming) -> Result<Reply
     let cwd = request.cwd.filter(|cwd| !cwd.is_empty());
     if let Some(cwd) = cwd.clone() {
         // As upstream: a folder that is not there is made.
-        let make = move || {
-            fs::create_dir_all(&cwd)
-                .map_err(|error| failure_os(format_args!("make the folder {cwd:?}"), &error))
-        };
-        agent.files.run(make).await?;
+        let owner = owner(agent).await?;
+        agent.files.run(move || folders_make_for(Path::new(&cwd), FOLDER_MODE, owner)).await?;
     }
     let ptys = &agent.execd.ptys;
     if ptys.by_id.borrow().len() >= SESSIONS_MAX {

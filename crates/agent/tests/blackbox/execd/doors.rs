@@ -120,7 +120,7 @@ fn the_control_socket_becomes_http_without_a_token() {
     let env = [("PATH", "/usr/bin:/bin"), ("WORD", "hello")];
     let env = env.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec();
     let (limits, cwd) = (Limits::default(), GuestPath::absolute("/var").unwrap());
-    let mut first = protocol::frame::encode_message(&Request::Http { limits, env, cwd }).unwrap();
+    let mut first = protocol::frame::encode_message(&Request::Http { limits, env, cwd, user: None }).unwrap();
     let body = json!({"command": "echo $WORD; pwd"}).to_string();
     let request = request_bytes("POST", "/command", "", body.as_bytes());
     let half = request.len() / 2;

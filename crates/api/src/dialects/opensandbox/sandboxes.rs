@@ -21,7 +21,8 @@ use crate::{
     reject::Rejection,
 };
 
-/// Makes a sandbox. It runs when this answers.
+/// Makes a sandbox. It runs when this answers, unless its image has to be pulled first and that takes longer than ten
+/// seconds: then it is `Pending`, and after that `Running` or `Failed`.
 #[utoipa::path(
     post,
     path = "/v1/sandboxes",
@@ -44,7 +45,11 @@ use crate::{
             headers(("Retry-After" = u32, description = "Seconds"))
         ),
         (status = 500, description = "The text has the request's id", body = ErrorResponse),
-        (status = 503, description = "The storage is full", body = ErrorResponse),
+        (
+            status = 503,
+            description = "The storage is full, or the registry out of reach",
+            body = ErrorResponse
+        ),
     )
 )]
 pub(super) async fn sandbox_create(

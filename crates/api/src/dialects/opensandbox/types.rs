@@ -161,9 +161,24 @@ pub(super) struct PolicyStatusResponse {
 /// An image.
 #[derive(Clone, Debug, Deserialize, ToSchema)]
 pub(super) struct ImageSpec {
-    /// `host`: sandboxes are made from no other image yet.
+    /// `host`, or an image of a registry or that was imported: `debian:12`, `ghcr.io/team/tool@sha256:…`.
     #[schema(example = "host")]
     pub(super) uri: String,
+    /// How to log in at the registry.
+    pub(super) auth: Option<ImageAuth>,
+}
+
+/// How to log in at a registry.
+#[derive(Clone, Deserialize, ToSchema)]
+pub(super) struct ImageAuth {
+    pub(super) username: Option<String>,
+    pub(super) password: Option<String>,
+}
+
+impl std::fmt::Debug for ImageAuth {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.debug_struct("ImageAuth").finish_non_exhaustive()
+    }
 }
 
 /// An image in an answer: without the login.

@@ -10,7 +10,8 @@ mod streams;
 use std::{io, process::ExitCode, sync::Arc};
 
 use engine::{
-    Caller, Engine, Lease, LimitsSpec, NativeRuntime, SandboxSpec, Settings,
+    Caller, Engine, ImageSpec, Lease, LimitsSpec, NativeRuntime, PullProgress, ResolvedImage, SandboxSpec,
+    Settings,
     program::{LimitHit, ProgramResult, Streams},
 };
 use jail::launcher::AtServerEnd;
@@ -24,16 +25,17 @@ use protocol::{
 use storage::{
     environment::environment_base,
     layout::{DataDir, LayoutError},
-    progress::progress_on_stderr,
+    progress::{ProgressEvent, progress_on_stderr},
     toolchains::toolchain_install,
 };
 use store::Store;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
 use self::{job::Job, signals::Ending};
 use crate::{
     allowed,
-    cli::{MEMORY_MAX, NetOption, RunOptions, TIMEOUT_MAX},
+    cli::{ImageOption, MEMORY_MAX, NetOption, RunOptions, TIMEOUT_MAX},
+    commands::image::storage_open,
     config::{SERVER_UID, network},
     failure::{During, Failure, Outcome},
     host::{self, Host, HostOptions},
@@ -61,7 +63,8 @@ enum End {
 pub(crate) fn run(options: RunOptions) -> Outcome<ExitCode> {
     let job = Job::of(&options)?;
     let (data, mut host) = prepare(&options)?;
-    for name in job.toolchains() {
+    let has_toolchains = matches!(options.image, ImageOption::Host);
+    for name in job.toolchains().iter().filter(|_| has_toolchains) {
         let mut progress = progress_on_stderr();
         toolchain_install(&data, *name, &mut *progress).during(&format!("install the toolchain {name}"))?;
     }
@@ -110,6 +113,10 @@ fn prepare(options: &RunOptions) -> Outcome<(DataDir, Host)> {
     let networks: Vec<_> = options.network_allow.iter().map(|text| network(text)).collect::<Outcome<_>>()?;
     let toolchains = allowed::folder("toolchains", &options.toolchains)?;
     host::root_check()?;
+    let images = match options.image {
+        ImageOption::Host => None,
+        ImageOption::Oci(_) => Some(storage_open(&options.data_dir)?),
+    };
     for number in 0..RUNS_AT_ONCE {
         let root = HostPath::new(&options.run_dir).join(number.to_string());
         let data = DataDir::new(root).during("use the run folder")?;
@@ -122,6 +129,7 @@ fn prepare(options: &RunOptions) -> Outcome<(DataDir, Host)> {
         }
         let host = host::prepare(HostOptions {
             data: data.clone(),
+            images,
             server_uid: SERVER_UID,
             storage_bytes: Some(STORAGE_BYTES),
             dns: Vec::new(),
@@ -148,7 +156,7 @@ async fn run_unprivileged(
     let store = Store::open(&data.database()).during("open the store")?;
     let (runtime, exits) = NativeRuntime::connect(launcher, data).during("connect to the launcher")?;
     let engine = Engine::start(settings, store, Arc::new(runtime), exits).await.during("start the engine")?;
-    let spec = sandbox_spec(options)?;
+    let mut spec = sandbox_spec(options)?;
     let (output, pieces) = mpsc::channel(streams::PIECES);
     let output_written = streams::output_write(pieces).during("start to write output")?;
     let input = match &job {
@@ -157,11 +165,24 @@ async fn run_unprivileged(
     };
     let (caller, streams) = (Caller::open(), Streams { input, output });
     let run = async {
+        let image = image_ensure(&engine, options, &mut spec).await.during("get the image");
+        let own_command = match image {
+            Ok(image) => image.map(|image| image.command()).unwrap_or_default(),
+            Err(failure) => return Ok(Err(failure)),
+        };
         Ok(match job {
-            Job::Command(command) => engine.command_run_once(&caller, spec, command, streams).await,
+            Job::Command(command) if command.argv.is_empty() && own_command.is_empty() => {
+                Err(Failure::new("there is no command, and the image has none"))
+            }
+            Job::Command(mut command) => {
+                if command.argv.is_empty() {
+                    command.argv = own_command;
+                }
+                engine.command_run_once(&caller, spec, command, streams).await.during(IN_A_SANDBOX)
+            }
             Job::Program { program, arguments, .. } => {
                 let spec = SandboxSpec { program: Some(program), ..spec };
-                engine.program_run_streamed(&caller, spec, arguments, streams).await
+                engine.program_run_streamed(&caller, spec, arguments, streams).await.during(IN_A_SANDBOX)
             }
         })
     };
@@ -172,11 +193,42 @@ async fn run_unprivileged(
     };
     tokio::select! {
         ended = run_written => match ended {
-            Ok((result, ())) => result.during("run it in a sandbox").map(End::Ran),
+            Ok((result, ())) => result.map(End::Ran),
             Err(error) => Ok(End::Output(error)),
         },
         number = ending.first() => Ok(End::Signal(number)),
     }
+}
+
+/// What a run that fails was about.
+const IN_A_SANDBOX: &str = "run it in a sandbox";
+
+/// Sees that the image is here, shows how far that is, and has the sandbox made from it.
+async fn image_ensure(
+    engine: &Engine,
+    options: &RunOptions,
+    spec: &mut SandboxSpec,
+) -> engine::Result<Option<ResolvedImage>> {
+    let ImageOption::Oci(reference) = &options.image else { return Ok(None) };
+    let reference = reference.to_string();
+    let (told, mut progress) = watch::channel(PullProgress::default());
+    let mut shown = progress_on_stderr();
+    let mut ensured = std::pin::pin!(engine.image_ensure(&reference, None, Some(told)));
+    let image = loop {
+        tokio::select! {
+            image = &mut ensured => break image?,
+            Ok(()) = progress.changed() => {
+                let PullProgress { unpacking, done_bytes, total_bytes } = *progress.borrow_and_update();
+                let package = reference.as_str();
+                shown.report(match unpacking {
+                    true => ProgressEvent::Unpacking { package, done_bytes, total_bytes },
+                    false => ProgressEvent::Downloading { package, done_bytes, total_bytes },
+                });
+            }
+        }
+    };
+    spec.image = ImageSpec::Reference { reference: reference.clone(), login: None };
+    Ok(Some(image))
 }
 
 /// Removes the database of the run before, which may have been another version's. Nothing in it is wanted: what

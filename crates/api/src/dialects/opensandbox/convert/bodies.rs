@@ -59,6 +59,7 @@ fn status(sandbox: &Sandbox) -> SandboxStatus {
             EndReason::Killed { .. } => "user_delete",
             EndReason::LeaseEnded => "ttl_expiry",
             EndReason::LaunchFailed { .. } => "launch_failed",
+            EndReason::NoImage { .. } => "image_unavailable",
             EndReason::Lost { .. } => "runtime_error",
         }),
         (_, None) => None,
@@ -66,6 +67,7 @@ fn status(sandbox: &Sandbox) -> SandboxStatus {
     let message = match &sandbox.end {
         // Its step is for the operator.
         Some(EndReason::LaunchFailed { .. }) => Some("The sandbox could not be launched".to_owned()),
+        Some(EndReason::NoImage { reason }) => Some(reason.clone()),
         Some(end) => Some(format!("The sandbox {end}")),
         None => None,
     };

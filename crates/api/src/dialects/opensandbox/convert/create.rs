@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use engine::{Lease, LimitsSpec, OnAccess, SandboxSpec, Settings};
+use engine::{Lease, LimitsSpec, OnAccess, RegistryLogin, SandboxSpec, Settings};
 use protocol::{SnapshotId, launcher::NetworkMode};
 use serde::{Deserialize, Serialize};
 
@@ -10,7 +10,7 @@ use super::{
     super::{
         DIALECT,
         error::LifecycleError,
-        types::{CreateSandboxRequest, ImageBody, ImageSpec, PlatformSpec},
+        types::{CreateSandboxRequest, ImageAuth, ImageBody, ImageSpec, PlatformSpec},
     },
     labels, network_policy,
     quantity::{thousandths, whole},
@@ -78,6 +78,7 @@ pub(in super::super) fn creation(
     let network_policy = request.network_policy.map(network_policy::policy).transpose()?.flatten();
     let network = if settings.network_available { NetworkMode::Nat } else { NetworkMode::None };
     let volumes = volumes::volumes(request.volumes.unwrap_or_default())?;
+    let image = image(request.image.as_ref())?;
     let details = Details {
         image: request.image.map(|image| ImageBody { uri: image.uri }),
         snapshot: request.snapshot_id,
@@ -85,6 +86,7 @@ pub(in super::super) fn creation(
         extensions: extensions.clone(),
     };
     let spec = SandboxSpec {
+        image,
         // Where there is none it is refused: nothing runs less guarded than it was asked for.
         network: if network_policy.is_some() { None } else { Some(network) },
         network_policy,
@@ -117,11 +119,23 @@ fn source(image: Option<&ImageSpec>, snapshot: Option<&str>) -> Result<Option<Sn
         (Some(image), None) if image.uri.trim().is_empty() => {
             Err(LifecycleError::invalid("image.uri", "is empty; `host` is the image that is always there"))
         }
-        (Some(_), None) => Err(LifecycleError::invalid(
-            "image.uri",
-            "sandboxes are made from the image `host` only; others are not there yet",
-        )),
+        (Some(_), None) => Ok(None),
     }
+}
+
+/// The image, with what its registry is shown.
+fn image(given: Option<&ImageSpec>) -> Result<engine::ImageSpec, LifecycleError> {
+    let Some(ImageSpec { uri, auth }) = given.filter(|image| image.uri != HOST_IMAGE) else {
+        return Ok(engine::ImageSpec::Host);
+    };
+    let login = match auth {
+        None => None,
+        Some(ImageAuth { username: Some(username), password: Some(password) }) => {
+            Some(RegistryLogin { username: username.clone(), password: password.clone() })
+        }
+        Some(_) => return Err(LifecycleError::invalid("image.auth", "needs both `username` and `password`")),
+    };
+    Ok(engine::ImageSpec::Reference { reference: uri.clone(), login })
 }
 
 /// Only this machine's platform is there.

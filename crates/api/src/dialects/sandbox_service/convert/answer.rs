@@ -43,7 +43,7 @@ fn ended(end: &EndReason, at: Timestamp) -> EndedBody {
         EndReason::OutOfMemory { .. } => EndWord::OutOfMemory,
         EndReason::Killed { .. } => EndWord::Killed,
         EndReason::LeaseEnded => EndWord::LeaseEnded,
-        EndReason::LaunchFailed { .. } => EndWord::LaunchFailed,
+        EndReason::LaunchFailed { .. } | EndReason::NoImage { .. } => EndWord::LaunchFailed,
         EndReason::Lost { .. } => EndWord::Lost,
     };
     let text = match end {

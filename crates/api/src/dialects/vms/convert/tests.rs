@@ -27,6 +27,7 @@ fn lists_are_masked_and_leave_out_revoked_keys() {
 fn vm() -> Sandbox {
     let at = |text: &str| text.parse::<Timestamp>().unwrap();
     Sandbox {
+        image: "host".to_owned(),
         id: SandboxId::random(),
         owner: "key:1".to_owned(),
         dialect: DIALECT.to_owned(),

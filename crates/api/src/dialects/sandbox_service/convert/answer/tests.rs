@@ -18,6 +18,7 @@ fn program(mode: Mode, dev_server: bool) -> ProgramSummary {
 
 fn sandbox() -> Sandbox {
     Sandbox {
+        image: "host".to_owned(),
         id: "fab81d7c-f665-432b-85c4-f9d380019709".parse().unwrap(),
         owner: String::new(),
         dialect: "sandbox-service".to_owned(),

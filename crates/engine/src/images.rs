@@ -198,9 +198,9 @@ impl Inner {
 /// The image that a record names.
 pub(crate) fn image_name(image: &str) -> Result<ImageName> {
     // It may have been made from one that could not be had.
-    image.parse().map_err(|error| {
-        Error::new(ErrorKind::Conflict, "The sandbox has no image").caused_by(error)
-    })
+    image
+        .parse()
+        .map_err(|error| Error::new(ErrorKind::Conflict, "The sandbox has no image").caused_by(error))
 }
 
 impl Engine {

@@ -10,9 +10,8 @@ use std::{
 use super::{Folder, good, with_input};
 
 /// Programs of the root file system; their libraries come with them.
-const PROGRAMS: [&str; 13] = [
-    "bash", "cat", "id", "ls", "stat", "sort", "env", "true", "tail", "find", "rm", "apt", "dpkg",
-];
+const PROGRAMS: [&str; 13] =
+    ["bash", "cat", "id", "ls", "stat", "sort", "env", "true", "tail", "find", "rm", "apt", "dpkg"];
 /// What apt needs besides, and what says which system it is.
 const FILES: [&str; 5] =
     ["usr/lib/os-release", "usr/lib/apt", "etc/apt", "var/lib/dpkg/status", "usr/share/dpkg"];

@@ -93,7 +93,11 @@ fn an_image_leads_nobody_out_and_its_setuid_programs_have_no_power() {
     ];
     registry.push("hostile", "latest", OCI_MANIFEST, &layers);
     let name = registry.reference("hostile");
-    let seen = printed(&server, &name, "stat -c '%F %n' /proc /dev /tmp /sandbox /sys; echo > /tmp/atoll-test-x; cat /proc/1/comm");
+    let seen = printed(
+        &server,
+        &name,
+        "stat -c '%F %n' /proc /dev /tmp /sandbox /sys; echo > /tmp/atoll-test-x; cat /proc/1/comm",
+    );
     let folders = ["/proc", "/dev", "/tmp", "/sandbox", "/sys"].map(|path| format!("directory {path}\n"));
     assert_eq!(seen, format!("{}memfd:atoll-age\n", folders.concat()));
     assert!(!Path::new("/etc/atoll-test-x").exists(), "it led out");

@@ -23,7 +23,12 @@ fn pending<const COUNT: usize>(client: &Client, names: [&str; COUNT]) -> [String
             .map(|name| scope.spawn(move || client.post("/v1/sandboxes", &request(&json!({"uri": name})))))
             .map(|asked| {
                 let made = asked.join().unwrap();
-                assert_eq!((made.status, &made.json()["status"]["state"]), (202, &json!("Pending")), "{}", made.text);
+                assert_eq!(
+                    (made.status, &made.json()["status"]["state"]),
+                    (202, &json!("Pending")),
+                    "{}",
+                    made.text
+                );
                 made.json()["id"].as_str().unwrap().to_owned()
             })
     })
@@ -35,7 +40,8 @@ fn path(id: &str) -> String {
 
 /// What a sandbox is when it is not what it was.
 fn left(client: &Client, id: &str, state: &str) -> Value {
-    let status = || Some(client.get(&path(id)).ok()["status"].clone()).filter(|status| status["state"] != state);
+    let status =
+        || Some(client.get(&path(id)).ok()["status"].clone()).filter(|status| status["state"] != state);
     found(WITHIN, status).expect("it does not stay so")
 }
 

@@ -14,12 +14,8 @@ use super::{Folder, content::Tar};
 
 #[test]
 fn the_process_that_asks_registries_has_no_power_over_the_host() {
-    let mut child = Command::new(atoll())
-        .arg("image-ask")
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
+    let mut child =
+        Command::new(atoll()).arg("image-ask").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
     // It waits for the question, and has read nothing that came over a network.
     let is_without = || status_field(child.id(), "NoNewPrivs").filter(|value| value == "1");
     found(Duration::from_secs(30), is_without).expect("it gives up its power");

@@ -42,7 +42,10 @@ fn layers_of_every_kind_make_one_root_that_programs_run_in() {
     assert_eq!((&pulled["config"], &pulled["platform"]), (&config, &json!("linux/amd64")));
     let script = "ls /etc /var/cache; cat /tmp/new; stat -c '%a %u:%g' /tmp /usr/bin/suid; id -u";
     let printed = run_in(&server, &pulled, script);
-    assert_eq!(printed, "/etc:\napt\nos-release\npasswd\nresolv.conf\n\n/var/cache:\nfresh\nnew1777 0:0\n4755 0:0\n0\n");
+    assert_eq!(
+        printed,
+        "/etc:\napt\nos-release\npasswd\nresolv.conf\n\n/var/cache:\nfresh\nnew1777 0:0\n4755 0:0\n0\n"
+    );
     let old = fs::metadata(trees(&server, &pulled)[1].join("etc/old")).unwrap();
     assert_eq!((old.uid(), old.gid()), (1000, 50), "owners are as in the image");
     assert!(names_in(&server, "partial").is_empty());

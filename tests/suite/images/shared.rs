@@ -61,16 +61,21 @@ fn sandboxes_of_one_image_share_nothing_that_is_written_and_keep_it() {
     let name = registry.reference("debian:12");
     let body = request(&json!({"uri": name}));
     let (one, other) = (create(&client, &body), create(&client, &body));
-    let entry = "for p in /proc/[0-9]*; do if [ \"$(cat $p/comm)\" = tail ]; then stat -c %u $p; fi; done; pwd";
+    let entry =
+        "for p in /proc/[0-9]*; do if [ \"$(cat $p/comm)\" = tail ]; then stat -c %u $p; fi; done; pwd";
     assert_eq!(output(&client, &one, entry), "1000\n/tmp", "the entrypoint is the image's user's");
 
     let tree = trees(&server, &listed(&server)[0]).remove(0);
     let write = "echo mine > /etc/old; rm /etc/passwd; echo x > /usr/bin/new; rm -r /var/cache";
     assert_eq!(output_of_root(&client, &one, write), "");
-    assert_eq!(output(&client, &one, "cat /etc/old; echo /var/* /usr/bin/new"), "mine\n/var/lib /usr/bin/new");
-    assert_eq!(output(&client, &other, "cat /etc/old; ls /var/cache; cat /etc/passwd | sort -r | tail -1"), {
-        "oldstale\nroot:x:0:0::/root:/bin/bash"
-    });
+    assert_eq!(
+        output(&client, &one, "cat /etc/old; echo /var/* /usr/bin/new"),
+        "mine\n/var/lib /usr/bin/new"
+    );
+    assert_eq!(
+        output(&client, &other, "cat /etc/old; ls /var/cache; cat /etc/passwd | sort -r | tail -1"),
+        { "oldstale\nroot:x:0:0::/root:/bin/bash" }
+    );
     assert_eq!(fs::read_to_string(tree.join("etc/old")).unwrap(), "old");
     assert!(tree.join("etc/passwd").exists() && !tree.join("usr/bin/new").exists());
 

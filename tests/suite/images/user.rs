@@ -20,7 +20,8 @@ fn upload(client: &Client, id: &str, metadata: &serde_json::Value) {
     );
     let kind = "multipart/form-data; boundary=cut";
     let sent = client.send_bytes("POST", &execd(id, "/files/upload"), Some((kind, body.as_bytes()))).unwrap();
-    assert_eq!(sent.status, 200, "{}", sent.into_text().text);
+    let sent = sent.into_text();
+    assert_eq!(sent.status, 200, "{}", sent.text);
 }
 
 #[test]
@@ -55,7 +56,10 @@ fn commands_sessions_and_files_are_the_image_users_unless_the_request_says_whose
         "1000:1000 755 /tmp/new\n1000:1000 755 /tmp/new/deep\n1000:1000 644 /tmp/new/deep/file\n\
          0:0 600 /tmp/given\n0:0 644 /etc/roots\n1000:1000 750 /opt/made/deep"
     });
-    assert_eq!(output(&client, &id, "echo more >> /tmp/new/deep/file && cat /tmp/new/deep/file"), "contentmore");
+    assert_eq!(
+        output(&client, &id, "echo more >> /tmp/new/deep/file && cat /tmp/new/deep/file"),
+        "contentmore"
+    );
 }
 
 #[test]

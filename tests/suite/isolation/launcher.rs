@@ -144,7 +144,8 @@ fn a_server_that_was_taken_over_reaches_nothing_but_its_own_sandboxes() {
     // Images that are not here, and texts that are no references: none is a path.
     let digest = vec![0xee; 32];
     let limits = usual.map(number).concat();
-    let from_image = [id([0xd0; 16]), number(1), digest.clone(), limits, number(0), vec![1, 0], number(0)].concat();
+    let from_image =
+        [id([0xd0; 16]), number(1), digest.clone(), limits, number(0), vec![1, 0], number(0)].concat();
     tell(&socket, &call(LAUNCH, &[from_image, vec![0]].concat()));
     tell(&socket, &call(IMAGE_GET, &digest));
     for text in ["../../../etc/shadow", "/etc/shadow", "", "a\0b", &"a".repeat(100_000)] {

@@ -57,7 +57,8 @@ impl Accounts {
     /// When the tables have no such user or group.
     pub(super) fn own(&self, user: Option<&str>) -> Result<Owner, Failure> {
         let Some(wanted) = user else { return Ok((geteuid(), getegid())) };
-        let (user, group) = wanted.split_once(':').map_or((wanted, None), |(user, group)| (user, Some(group)));
+        let (user, group) =
+            wanted.split_once(':').map_or((wanted, None), |(user, group)| (user, Some(group)));
         let uid = self.user_id(user);
         let gid = match group {
             Some(group) => self.group_id(group),

@@ -61,7 +61,10 @@ pub(crate) fn folders_make_for(path: &Path, mode: Mode, owner: Option<Owner>) ->
             Err((_, failure)) => return Err(failure),
         }
     }
-    missing.into_iter().rev().try_for_each(|folder| folder_make(folder, mode, owner).map_err(|(_, failure)| failure))
+    missing
+        .into_iter()
+        .rev()
+        .try_for_each(|folder| folder_make(folder, mode, owner).map_err(|(_, failure)| failure))
 }
 
 fn folder_make(path: &Path, mode: Mode, owner: Option<Owner>) -> Result<(), (Errno, Failure)> {

@@ -20,7 +20,8 @@ fn upload(client: &Client, id: &str, metadata: &serde_json::Value) {
     );
     let kind = "multipart/form-data; boundary=cut";
     let sent = client.send_bytes("POST", &execd(id, "/files/upload"), Some((kind, body.as_bytes()))).unwrap();
-    assert_eq!(sent.status, 200, "{}", sent.into_text().text);
+    let sent = sent.into_text();
+    assert_eq!(sent.status, 200, "{}", sent.text);
 }
 
 #[test]

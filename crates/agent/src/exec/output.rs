@@ -16,13 +16,13 @@ use std::{
     fs::File,
     io,
     os::fd::{AsFd, OwnedFd},
-    rc::Rc,
+    rc::{Rc, Weak},
     time::Duration,
 };
 
 use rustix::{
     fs::{OFlags, fcntl_setfl},
-    io::Errno,
+    io::{Errno, ioctl_fionread},
     pipe::{SpliceFlags, fcntl_setpipe_size, splice},
 };
 use tokio::net::unix::pipe;
@@ -40,7 +40,18 @@ const PIPE_BYTES_LARGE: usize = 256 << 10;
 const PIPE_BYTES_MAX: usize = 1 << 20;
 
 /// The agent's end of a pipe that a program writes to.
-pub(crate) struct OutputPipe(pipe::Receiver);
+pub(crate) struct OutputPipe(Rc<pipe::Receiver>);
+
+/// Tells how much waits in a pipe, and keeps it from nothing.
+pub(crate) struct OutputGauge(Weak<pipe::Receiver>);
+
+impl OutputGauge {
+    /// Bytes that were written and not read yet: ioctl_pipe(2), `FIONREAD`.
+    pub(crate) fn bytes(&self) -> usize {
+        let waiting = self.0.upgrade().and_then(|pipe| ioctl_fionread(&*pipe).ok());
+        waiting.and_then(|bytes| usize::try_from(bytes).ok()).unwrap_or_default()
+    }
+}
 
 impl OutputPipe {
     /// Registers the reading end of a pipe with the runtime.
@@ -49,7 +60,11 @@ impl OutputPipe {
     /// Those of fcntl(2) and epoll_ctl(2).
     pub(crate) fn new(end: OwnedFd) -> io::Result<Self> {
         fcntl_setfl(&end, OFlags::NONBLOCK)?;
-        pipe::Receiver::from_owned_fd_unchecked(end).map(Self)
+        Ok(Self(Rc::new(pipe::Receiver::from_owned_fd_unchecked(end)?)))
+    }
+
+    pub(crate) fn gauge(&self) -> OutputGauge {
+        OutputGauge(Rc::downgrade(&self.0))
     }
 }
 
@@ -89,7 +104,7 @@ pub(crate) async fn pump(agent: &Rc<Agent>, exec: &Exec, stream: OutputStream, p
 }
 
 /// Reads and drops until nobody holds the pipe any more.
-async fn leftover_drop(agent: Rc<Agent>, pipe: pipe::Receiver) {
+async fn leftover_drop(agent: Rc<Agent>, pipe: Rc<pipe::Receiver>) {
     while pipe.readable().await.is_ok() {
         match piece_drop(&pipe, &agent.null) {
             Ok(0) => return,

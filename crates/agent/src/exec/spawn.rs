@@ -40,11 +40,16 @@ pub(crate) struct Spawned {
     pub(crate) stderr: OutputPipe,
 }
 
-/// Starts the process of `spec`.
+/// Starts the process of `spec`, with `private` as its descriptor 3 if it is given.
 ///
 /// # Errors
 /// A [`Failure`]; then there is no process.
-pub(crate) fn process_start(agent: &Agent, spec: &ExecSpec, mark: Mark) -> Result<Spawned, Failure> {
+pub(crate) fn process_start(
+    agent: &Agent,
+    spec: &ExecSpec,
+    mark: Mark,
+    private: Option<BorrowedFd<'_>>,
+) -> Result<Spawned, Failure> {
     let program = spec.argv.first().map(String::as_str).unwrap_or_default();
     if program.is_empty() {
         return Err(failure(FailureKind::Invalid, "start a process: the program's name is empty"));
@@ -65,10 +70,8 @@ pub(crate) fn process_start(agent: &Agent, spec: &ExecSpec, mark: Mark) -> Resul
             (Some(sender), Some(read_end))
         }
     };
-    let (stdout, child_stdout) = pipe_make().map_err(pipe_failure)?;
-    let (stderr, child_stderr) = pipe_make().map_err(pipe_failure)?;
-    let stdout = OutputPipe::new(stdout).map_err(pipe_failure)?;
-    let stderr = OutputPipe::new(stderr).map_err(pipe_failure)?;
+    let (stdout, child_stdout) = output_pipe_make().map_err(pipe_failure)?;
+    let (stderr, child_stderr) = output_pipe_make().map_err(pipe_failure)?;
 
     let plan = ChildPlan {
         programs: &programs,
@@ -80,11 +83,18 @@ pub(crate) fn process_start(agent: &Agent, spec: &ExecSpec, mark: Mark) -> Resul
             child_stdout.as_fd(),
             child_stderr.as_fd(),
         ] as [BorrowedFd<'_>; 3],
+        private,
         ids,
         mark: mark.number(),
     };
     let pid = sys::process_spawn(&plan).map_err(|reason| spawn_failure(spec, program, reason))?;
     Ok(Spawned { pid, stdin, stdout, stderr })
+}
+
+/// A pipe for a program's output, and the end that the program gets.
+pub(super) fn output_pipe_make() -> io::Result<(OutputPipe, OwnedFd)> {
+    let (read_end, write_end) = pipe_make()?;
+    Ok((OutputPipe::new(read_end)?, write_end))
 }
 
 /// Reading and writing end, both close-on-exec: pipe(2).

@@ -18,7 +18,7 @@ use protocol::{
 };
 use tokio::{net::unix::pipe, sync::Notify};
 
-use super::{backlog::Backlog, mark::Mark};
+use super::{backlog::Backlog, mark::Mark, output::OutputGauge, spawn::Spawned};
 use crate::sys::EndedChild;
 
 /// Which of the two output streams.
@@ -41,6 +41,8 @@ pub(crate) struct Exec {
     started: Instant,
     stdout: RefCell<Backlog>,
     stderr: RefCell<Backlog>,
+    /// What of both is in the pipes still.
+    gauges: [OutputGauge; 2],
     stdin: RefCell<Option<Rc<pipe::Sender>>>,
     exit: Cell<Option<(EndedChild, Instant)>>,
     timed_out: Cell<bool>,
@@ -57,16 +59,17 @@ pub(crate) struct Exec {
 }
 
 impl Exec {
-    pub(crate) fn new(spec: &ExecSpec, mark: Mark, pid: i32, stdin: Option<pipe::Sender>) -> Self {
+    pub(crate) fn new(spec: &ExecSpec, mark: Mark, spawned: &mut Spawned) -> Self {
         Self {
             id: spec.id,
-            pid,
+            pid: spawned.pid,
             mark,
             is_retained: spec.retain_bytes > 0,
             started: Instant::now(),
             stdout: RefCell::new(Backlog::new(spec.output_bytes_max, spec.retain_bytes)),
             stderr: RefCell::new(Backlog::new(spec.output_bytes_max, spec.retain_bytes)),
-            stdin: RefCell::new(stdin.map(Rc::new)),
+            gauges: [spawned.stdout.gauge(), spawned.stderr.gauge()],
+            stdin: RefCell::new(spawned.stdin.take().map(Rc::new)),
             exit: Cell::new(None),
             timed_out: Cell::new(false),
             finished: Cell::new(false),
@@ -172,6 +175,16 @@ impl Exec {
     /// How many bytes wait or are retained.
     pub(crate) fn output_bytes(&self) -> usize {
         self.stdout.borrow().held_bytes() + self.stderr.borrow().held_bytes()
+    }
+
+    /// How many bytes of a stream were written and not passed on: in its backlog, and in its pipe.
+    pub(crate) fn output_written(&self, stream: OutputStream) -> usize {
+        let [stdout, stderr] = &self.gauges;
+        let gauge = match stream {
+            OutputStream::Stdout => stdout,
+            OutputStream::Stderr => stderr,
+        };
+        self.backlog(stream).len() + gauge.bytes()
     }
 
     /// Waits until output comes or the exec finishes, beginning with the call, not with the first poll.

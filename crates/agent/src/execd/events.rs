@@ -21,7 +21,10 @@ use crate::{
 };
 
 /// How often a client is told that the stream lives.
-const KEEP_ALIVE: Duration = Duration::from_secs(3);
+pub(super) const KEEP_ALIVE: Duration = Duration::from_secs(3);
+
+/// What an error is called that is an exit code.
+pub(super) const COMMAND_ERROR: &str = "CommandExecError";
 
 /// Appends an event, or any value in its place.
 pub(super) fn event_push(out: &mut Vec<u8>, event: &impl Serialize) {
@@ -32,7 +35,15 @@ pub(super) fn event_push(out: &mut Vec<u8>, event: &impl Serialize) {
 
 /// An event of which only the kind is known.
 pub(super) fn event(kind: &'static str) -> ServerStreamEvent<'static> {
-    ServerStreamEvent { kind, text: None, execution_time: None, error: None, timestamp: now_ms() }
+    ServerStreamEvent {
+        kind,
+        text: None,
+        execution_count: None,
+        execution_time: None,
+        results: None,
+        error: None,
+        timestamp: now_ms(),
+    }
 }
 
 /// Answers with the events of an exec, from its start to its end.
@@ -57,7 +68,8 @@ pub(super) fn exec_announce(exec: &Exec) -> Reply {
     event_stream(Outgoing::Whole(Some(out.into())))
 }
 
-fn init(id: &str) -> ServerStreamEvent<'_> {
+/// The first event.
+pub(super) fn init(id: &str) -> ServerStreamEvent<'_> {
     ServerStreamEvent { text: Some(id), ..event("init") }
 }
 
@@ -119,7 +131,7 @@ fn end_push(out: &mut Vec<u8>, end: &ExecEnd, begin: Instant) {
         }
         Some(reason) => {
             let error = ExecutionError {
-                ename: "CommandExecError",
+                ename: COMMAND_ERROR.into(),
                 evalue: exit_code(end).to_string(),
                 traceback: vec![reason],
             };

@@ -37,11 +37,22 @@ pub(super) fn shell_argvs(script: &str) -> Vec<Vec<String>> {
 ///
 /// # Errors
 /// 400 for what can't be started because of what the client said.
-pub(super) async fn run_start(agent: &Rc<Agent>, run: Run) -> Result<Rc<Exec>, HttpError> {
+pub(super) async fn run_start(agent: &Rc<Agent>, mut run: Run) -> Result<Rc<Exec>, HttpError> {
+    let argvs = std::mem::take(&mut run.argvs);
+    let mut spec = run_prepare(agent, run).await?;
+    let start = |spec: &ExecSpec| exec_start(agent, spec);
+    first_start(&mut spec, argvs, start)
+}
+
+/// What it is to run with, without what it is to run.
+///
+/// # Errors
+/// As [`run_start`].
+pub(super) async fn run_prepare(agent: &Rc<Agent>, run: Run) -> Result<ExecSpec, HttpError> {
     if run.gid.is_some() && run.uid.is_none() {
         return Err(HttpError::body("`gid` is given without `uid`"));
     }
-    let Run { argvs, cwd, timeout, uid, gid, envs } = run;
+    let Run { argvs: _, cwd, timeout, uid, gid, envs } = run;
     let prepare = move || {
         let accounts = Accounts::read();
         let cwd = folder_check(cwd.as_deref())?;
@@ -51,7 +62,7 @@ pub(super) async fn run_start(agent: &Rc<Agent>, run: Run) -> Result<Rc<Exec>, H
         Ok((cwd, ids, environment_of(&accounts, own.0, uid, envs)))
     };
     let (cwd, (uid, gid), env) = agent.files.run(prepare).await.map_err(start_refuse)?;
-    let mut spec = ExecSpec {
+    Ok(ExecSpec {
         id: ExecId::random(),
         argv: Vec::new(),
         env: env.into_iter().collect(),
@@ -62,12 +73,23 @@ pub(super) async fn run_start(agent: &Rc<Agent>, run: Run) -> Result<Rc<Exec>, H
         timeout_ms: timeout.filter(|timeout| *timeout > 0),
         output_bytes_max: None,
         retain_bytes: 0,
-    };
+    })
+}
+
+/// Starts the first program that is there.
+///
+/// # Errors
+/// As [`run_start`].
+pub(super) fn first_start<T>(
+    spec: &mut ExecSpec,
+    argvs: Vec<Vec<String>>,
+    start: impl Fn(&ExecSpec) -> Result<T, Failure>,
+) -> Result<T, HttpError> {
     let mut reason = failure(FailureKind::Invalid, "start a process: there is nothing to start");
     for argv in argvs {
         spec.argv = argv;
-        match exec_start(agent, &spec) {
-            Ok(exec) => return Ok(exec),
+        match start(spec) {
+            Ok(started) => return Ok(started),
             Err(failure) => reason = failure,
         }
         if reason.kind != FailureKind::NotFound {

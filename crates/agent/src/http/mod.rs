@@ -36,7 +36,9 @@ const BUFFER_BYTES: usize = 128 << 10;
 pub(crate) async fn http_serve_unix(agent: Rc<Agent>, stream: UnixStream, early: Vec<u8>) {
     let (read_half, write_half) = stream.into_split();
     let read_half = std::io::Cursor::new(early).chain(read_half);
-    http_serve(agent, Rc::new(Door::Server), tokio::io::join(read_half, write_half)).await;
+    let door = Rc::new(Door::Server);
+    execd::code_port_open(&agent, &door);
+    http_serve(agent, door, tokio::io::join(read_half, write_half)).await;
 }
 
 /// Serves a connection to its end. What goes wrong on it concerns no other.

@@ -1,0 +1,294 @@
+// JavaScript and TypeScript contexts, seen from inside. Talks to the agent over descriptor 3: a line of JSON per message.
+//
+// Code is evaluated as the developer tools do it: names may be declared again, and `await` needs no function around it.
+// What runs of it runs inside of a script that SIGINT ends, which leaves everything else as it is.
+(() => {
+    'use strict';
+    const fs = require('fs'), net = require('net'), path = require('path'), util = require('util'), vm = require('vm');
+    const { Session } = require('inspector');
+    const { createRequire } = require('module');
+    const { pathToFileURL } = require('url');
+    const { Readable } = require('stream');
+    const CONTROL = 3;
+    const session = new Session();
+    session.connect();
+
+    let count = 0;
+    // The run that has not ended: its number, its code as it is evaluated.
+    let running = null;
+
+    function send(message) {
+        const bytes = Buffer.from(JSON.stringify(message) + '\n');
+        for (let sent = 0; sent < bytes.length;) {
+            try {
+                sent += fs.writeSync(CONTROL, bytes, sent);
+            } catch (error) {
+                if (error.code !== 'EAGAIN') process.kill(process.pid, 'SIGKILL');
+                Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 1);
+            }
+        }
+    }
+
+    function finish(message) {
+        running = null;
+        send({ type: 'done', ...message });
+    }
+
+    // Interrupts.
+
+    const INTERRUPTED = { ename: 'KeyboardInterrupt', evalue: 'the code was interrupted', traceback: ['KeyboardInterrupt'] };
+    let job = null;
+    Object.defineProperty(globalThis, '__atoll_bounded', { value: () => job() });
+    const boundary = new vm.Script('__atoll_bounded()', { filename: 'node:atoll' });
+    const tick = process._tickCallback;
+
+    // Calls this so that an interrupt ends it. Also what it leaves to be done at once, as after an `await`.
+    function bounded(call) {
+        const run = running, before = job;
+        job = () => { call(); tick(); };
+        try {
+            boundary.runInThisContext({ breakOnSigint: true });
+        } catch (error) {
+            if (error?.code !== 'ERR_SCRIPT_EXECUTION_INTERRUPTED') throw error;
+            if (run && running === run) finish({ error: INTERRUPTED });
+        } finally {
+            job = before;
+        }
+    }
+
+    process.on('SIGINT', () => { if (running) finish({ error: INTERRUPTED }); });
+    const complain = (error) => fs.writeSync(2, `Uncaught ${error instanceof Error ? trace(error).join('\n') : util.inspect(error)}\n`);
+    process.on('uncaughtException', complain);
+    process.on('unhandledRejection', complain);
+
+    for (const name of ['setTimeout', 'setInterval', 'setImmediate']) {
+        const own = globalThis[name];
+        const wrapped = function (call, ...rest) {
+            if (typeof call !== 'function') return own(call, ...rest);
+            return own(function (...values) {
+                const it = () => { call.apply(this, values); };
+                if (running) bounded(it); else it();
+            }, ...rest);
+        };
+        for (const key of Reflect.ownKeys(own)) {
+            const property = Object.getOwnPropertyDescriptor(own, key);
+            if (key !== 'prototype') Object.defineProperty(wrapped, key, property);
+        }
+        globalThis[name] = wrapped;
+    }
+
+    // What code finds.
+
+    const folder = process.cwd();
+    const requireHere = createRequire(path.join(folder, 'cell.js'));
+    globalThis.require = requireHere;
+    Object.defineProperty(process, 'stdin', {
+        configurable: true, enumerable: true,
+        value: Object.assign(new Readable({
+            read() { this.destroy(new Error('standard input is not available here: code in a context can not ask for input')); },
+        }), { fd: 0 }),
+    });
+    const url = pathToFileURL(path.join(folder, 'cell.js')).href;
+    const hidden = (name, value) => Object.defineProperty(globalThis, name, { value });
+    hidden('__atoll_import', async (name, options) => {
+        const wanted = /^\.{0,2}\//.test(String(name)) ? pathToFileURL(path.resolve(String(name))).href : name;
+        return options ? import(wanted, options) : import(wanted);
+    });
+    hidden('__atoll_meta', { url, filename: path.join(folder, 'cell.js'), dirname: folder, resolve: (name) => pathToFileURL(requireHere.resolve(name)).href });
+
+    // From a module's code to what can be evaluated: imports become calls, exports nothing.
+
+    function parse(code) {
+        const acorn = require('internal/deps/acorn/acorn/dist/acorn');
+        const options = { ecmaVersion: 'latest', allowAwaitOutsideFunction: true, allowHashBang: true };
+        try {
+            return acorn.parse(code, { ...options, sourceType: 'module' });
+        } catch {
+            try {
+                return acorn.parse(code, { ...options, sourceType: 'script' });
+            } catch {
+                // What is wrong with it is said where it is evaluated.
+                return null;
+            }
+        }
+    }
+
+    const nameOf = (node) => node.name ?? JSON.stringify(node.value);
+
+    function importCall(node) {
+        const pairs = (node.attributes ?? []).map((one) => `${nameOf(one.key)}: ${one.value.raw}`);
+        return `await __atoll_import(${node.source.raw}${pairs.length ? `, {with: {${pairs}}}` : ''})`;
+    }
+
+    function importRewrite(node) {
+        const all = node.specifiers.find((one) => one.type === 'ImportNamespaceSpecifier');
+        const named = node.specifiers.filter((one) => one !== all)
+            .map((one) => `${one.imported ? nameOf(one.imported) : 'default'}: ${one.local.name}`);
+        const call = importCall(node);
+        if (all) return `const ${all.local.name} = ${call}${named.length ? `, {${named}} = ${all.local.name}` : ''};`;
+        return named.length ? `const {${named}} = ${call};` : `${call};`;
+    }
+
+    function rewrite(code) {
+        const tree = /\b(import|export)\b/.test(code) ? parse(code) : null;
+        if (!tree) return code;
+        const edits = [];
+        const edit = (node, text, end = node.end) => edits.push([node.start, end, text]);
+        (function walk(node) {
+            switch (node.type) {
+                case 'ImportDeclaration': return edit(node, importRewrite(node));
+                case 'ExportAllDeclaration': return edit(node, `${importCall(node)};`);
+                case 'ExportNamedDeclaration':
+                    if (!node.declaration) return edit(node, node.source ? `${importCall(node)};` : '');
+                    edit(node, '', node.declaration.start);
+                    break;
+                case 'ExportDefaultDeclaration':
+                    edit(node, node.declaration.id ? '' : 'void ', node.declaration.start);
+                    break;
+                case 'ImportExpression':
+                    edit(node, '__atoll_import', node.start + 'import'.length);
+                    break;
+                case 'MetaProperty':
+                    if (node.meta.name === 'import') return edit(node, '__atoll_meta');
+            }
+            for (const value of Object.values(node)) {
+                for (const child of Array.isArray(value) ? value : [value]) {
+                    if (child && typeof child.type === 'string') walk(child);
+                }
+            }
+        })(tree);
+        for (const [start, end, text] of edits.sort((a, b) => b[0] - a[0])) {
+            // The lines after it keep their numbers.
+            const lines = code.slice(start, end).split('\n').length - text.split('\n').length;
+            code = code.slice(0, start) + text + '\n'.repeat(Math.max(lines, 0)) + code.slice(end);
+        }
+        return code;
+    }
+
+    // TypeScript: its types are dropped, not checked.
+
+    let transpile = null;
+    function typescriptFind() {
+        const prefix = path.resolve(process.execPath, '../../lib');
+        for (const place of [folder, prefix, '/usr/local/lib', '/usr/lib', '/usr/share/nodejs', '/opt/atoll/toolchains/typescript']) {
+            let ts;
+            try {
+                ts = createRequire(path.join(place, 'any.js'))('typescript');
+            } catch {
+                continue;
+            }
+            if (typeof ts.transpileModule !== 'function') continue;
+            // What is imported now may be used later: nothing may be left out for being unused.
+            const keep = parseInt(ts.version) >= 5 ? { verbatimModuleSyntax: true } : { preserveValueImports: true, isolatedModules: true };
+            const compilerOptions = { target: ts.ScriptTarget.ES2022, module: ts.ModuleKind.ESNext, experimentalDecorators: true, ...keep };
+            return (code) => {
+                const { outputText, diagnostics } = ts.transpileModule(code, { compilerOptions, reportDiagnostics: true, fileName: 'cell.ts' });
+                const wrong = diagnostics.find((one) => one.category === ts.DiagnosticCategory.Error && one.code < 2000);
+                if (wrong) {
+                    const { line } = ts.getLineAndCharacterOfPosition(wrong.file, wrong.start);
+                    throw new SyntaxError(`${ts.flattenDiagnosticMessageText(wrong.messageText, '\n')} (line ${line + 1})`);
+                }
+                return outputText;
+            };
+        }
+        const { stripTypeScriptTypes } = require('module');
+        if (stripTypeScriptTypes) {
+            return (code) => {
+                const warn = process.emitWarning;
+                process.emitWarning = () => {};
+                try {
+                    return stripTypeScriptTypes(code, { mode: 'transform' });
+                } finally {
+                    process.emitWarning = warn;
+                }
+            };
+        }
+        throw new Error(`TypeScript needs Node.js 22.13 or the package typescript; this is Node.js ${process.version}, and there is no such package`);
+    }
+
+    // What comes out.
+
+    function trace(error) {
+        const lines = String(error.stack ?? error).split('\n');
+        const end = lines.findIndex((line) => /^\s+at .*(\(|\s)(node:(inspector|vm|atoll|internal)|\[eval)/.test(line));
+        return end < 0 ? lines : lines.slice(0, end);
+    }
+
+    function describe(error, details, code) {
+        if (!util.types.isNativeError(error) && !(error instanceof Error)) {
+            const text = util.inspect(error);
+            return { ename: 'Uncaught', evalue: text, traceback: [`Uncaught ${text}`] };
+        }
+        let traceback = trace(error);
+        if (error.name === 'SyntaxError' && details && !traceback.some((line) => line.includes('cell-'))) {
+            const line = code.split('\n')[details.lineNumber] ?? '';
+            traceback = [`cell-${count}.js:${details.lineNumber + 1}`, line, `${' '.repeat(details.columnNumber)}^`, '', ...traceback];
+        }
+        return { ename: String(error.name), evalue: String(error.message), traceback };
+    }
+
+    // The values themselves, which the inspector only has names for.
+    let taken;
+    let taker;
+    globalThis.__atoll_taker = { take: (value) => { taken = value; } };
+    session.post('Runtime.evaluate', { expression: '__atoll_taker' }, (_, { result }) => { taker = result.objectId; });
+    delete globalThis.__atoll_taker;
+
+    function take({ objectId, unserializableValue, value }) {
+        const given = objectId ? { objectId } : unserializableValue ? { unserializableValue } : { value };
+        session.post('Runtime.callFunctionOn', {
+            objectId: taker, functionDeclaration: 'function(value) { this.take(value); }', arguments: [given],
+        }, () => {});
+        const found = taken;
+        taken = undefined;
+        return found;
+    }
+
+    function evaluated(run, failure, answer) {
+        if (running !== run) return;
+        if (failure) return finish({ error: INTERRUPTED });
+        const { result, exceptionDetails } = answer;
+        try {
+            if (exceptionDetails) return finish({ error: describe(take(exceptionDetails.exception), exceptionDetails, run.code) });
+            if (result.type === 'undefined') return finish({});
+            const text = util.inspect(take(result));
+            if (running === run) finish({ data: { text } });
+        } finally {
+            session.post('Runtime.releaseObjectGroup', { objectGroup: 'cell' }, () => {});
+        }
+    }
+
+    function run({ code, language }) {
+        count += 1;
+        const run = running = { code };
+        try {
+            if (language === 'typescript') run.code = (transpile ??= typescriptFind())(code);
+            run.code = rewrite(run.code);
+        } catch (error) {
+            send({ type: 'begun' });
+            return finish({ error: { ename: error.name, evalue: error.message, traceback: [`${error.name}: ${error.message}`] } });
+        }
+        bounded(() => {
+            send({ type: 'begun' });
+            session.post('Runtime.evaluate', {
+                expression: `${run.code}\n//# sourceURL=cell-${count}.js`, replMode: true, objectGroup: 'cell',
+            }, (failure, answer) => {
+                if (job) evaluated(run, failure, answer); else bounded(() => evaluated(run, failure, answer));
+            });
+        });
+    }
+
+    const control = new net.Socket({ fd: CONTROL, readable: true, writable: false });
+    let rest = '';
+    control.setEncoding('utf8');
+    control.on('data', (text) => {
+        const lines = (rest + text).split('\n');
+        rest = lines.pop();
+        for (const line of lines) {
+            const message = JSON.parse(line);
+            if (message.type === 'run') run(message);
+            else if (message.type === 'variables') Object.assign(process.env, message.variables);
+        }
+    });
+    control.on('end', () => process.kill(process.pid, 'SIGKILL'));
+})();

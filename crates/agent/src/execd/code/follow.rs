@@ -35,8 +35,9 @@ const DIED: &str = "ContextDied";
 const INTERRUPTED: &str = "KeyboardInterrupt";
 /// The exit status of a shell's command that SIGINT has ended.
 const INTERRUPTED_STATUS: i32 = 130;
-/// How long JavaScript may go on that was interrupted: what has begun in a callback of the platform nothing stops.
-const INTERRUPT_GRACE: Duration = Duration::from_secs(3);
+/// How often it is seen to it that an interrupt has its effect, and after what time each.
+const INTERRUPTS_MAX: u32 = 30;
+const INTERRUPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// What goes to the client, as long as there is one.
 struct Events {
@@ -274,20 +275,30 @@ pub(super) async fn code_interrupt(agent: &Rc<Agent>, context: &Rc<Context>, bus
 async fn interrupt_send(agent: &Rc<Agent>, context: &Rc<Context>, busy: &Rc<Busy>) {
     // It fails where it has ended, which the run will see.
     let _ = exec_signal(agent, busy.exec.id, SIGINT).await;
-    match context.language {
-        Language::Bash => {
-            let _ = busy.control.send(&bash_end_request(busy.number)).await;
+    if context.language == Language::Python || matches!(context.language, Language::Kernel(_)) {
+        return;
+    }
+    if context.language == Language::Bash {
+        let _ = busy.control.send(&bash_end_request(busy.number)).await;
+    }
+    tokio::task::spawn_local(interrupt_insist(Rc::clone(agent), Rc::clone(context), Rc::clone(busy)));
+}
+
+/// Sees to it that an interrupt has its effect. A shell takes no notice of one while it waits for a command that happens
+/// to end well just then; Node.js of none while it is called back by what was not wrapped.
+async fn interrupt_insist(agent: Rc<Agent>, context: Rc<Context>, busy: Rc<Busy>) {
+    let is_over = || context.busy().is_none_or(|now| !Rc::ptr_eq(&now, &busy));
+    for _ in 0..INTERRUPTS_MAX {
+        tokio::time::sleep(INTERRUPT_PAUSE).await;
+        if is_over() {
+            return;
         }
-        Language::Javascript | Language::Typescript => {
-            let (agent, context, busy) = (Rc::clone(agent), Rc::clone(context), Rc::clone(busy));
-            tokio::task::spawn_local(async move {
-                tokio::time::sleep(INTERRUPT_GRACE).await;
-                if context.busy().is_some_and(|now| Rc::ptr_eq(&now, &busy)) {
-                    context.killed.set(Some("its code could not be interrupted, and was killed"));
-                    exec_kill(&agent, &busy.exec).await;
-                }
-            });
+        if context.language == Language::Bash {
+            let _ = exec_signal(&agent, busy.exec.id, SIGINT).await;
         }
-        Language::Python | Language::Kernel(_) => {}
+    }
+    if context.language != Language::Bash && !is_over() {
+        context.killed.set(Some("its code could not be interrupted, and was killed"));
+        exec_kill(&agent, &busy.exec).await;
     }
 }

@@ -72,14 +72,15 @@ pub(super) fn bash_end_request(run: u64) -> Vec<u8> {
     format!("__atoll_done {run} 130\n").into_bytes()
 }
 
-/// The code is read whole before any of it runs. All that runs of it gets an empty input and no descriptor of the
+/// The code is read whole before any of it runs. It runs as a file does that is sourced: with `eval`, an interactive shell
+/// would complain of the terminal that there is not. All that runs of it gets an empty input and no descriptor of the
 /// agent's.
 fn bash_request(run: u64, code: &str) -> Vec<u8> {
     // A shell has no text with this character.
     let quoted = code.replace('\0', "").replace('\'', r"'\''");
     format!(
-        "__atoll_status=$? __atoll_code='{quoted}'\n\
-         __atoll_begun \"$__atoll_status\"; builtin eval \"$__atoll_code\" </dev/null 2>&9 9>&-\n\
+        "__atoll_status=$? __atoll_code='exec </dev/null; {quoted}'\n\
+         __atoll_begun \"$__atoll_status\"; builtin . /dev/stdin <<<\"$__atoll_code\" 2>&9 9>&-\n\
          __atoll_done {run} $?\n"
     )
     .into_bytes()

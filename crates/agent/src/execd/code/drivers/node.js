@@ -8,7 +8,7 @@
     const { Session } = require('inspector');
     const { createRequire } = require('module');
     const { pathToFileURL } = require('url');
-    const { Readable } = require('stream');
+    const { Readable, Writable } = require('stream');
     const CONTROL = 3;
     const session = new Session();
     session.connect();
@@ -17,15 +17,26 @@
     // The run that has not ended: its number, its code as it is evaluated.
     let running = null;
 
-    function send(message) {
-        const bytes = Buffer.from(JSON.stringify(message) + '\n');
+    const sleeper = new Int32Array(new SharedArrayBuffer(4));
+
+    // Writes all of it before it returns, also to what does not block.
+    function write(fd, bytes) {
         for (let sent = 0; sent < bytes.length;) {
             try {
-                sent += fs.writeSync(CONTROL, bytes, sent);
+                sent += fs.writeSync(fd, bytes, sent);
             } catch (error) {
-                if (error.code !== 'EAGAIN') process.kill(process.pid, 'SIGKILL');
-                Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 1);
+                if (error.code !== 'EAGAIN') throw error;
+                Atomics.wait(sleeper, 0, 0, 1);
             }
+        }
+    }
+
+    function send(message) {
+        try {
+            write(CONTROL, Buffer.from(JSON.stringify(message) + '\n'));
+        } catch {
+            // The agent is gone.
+            process.kill(process.pid, 'SIGKILL');
         }
     }
 
@@ -57,7 +68,7 @@
     }
 
     process.on('SIGINT', () => { if (running) finish({ error: INTERRUPTED }); });
-    const complain = (error) => fs.writeSync(2, `Uncaught ${error instanceof Error ? trace(error).join('\n') : util.inspect(error)}\n`);
+    const complain = (error) => console.error('Uncaught', error instanceof Error ? trace(error).join('\n') : error);
     process.on('uncaughtException', complain);
     process.on('unhandledRejection', complain);
 
@@ -82,12 +93,28 @@
     const folder = process.cwd();
     const requireHere = createRequire(path.join(folder, 'cell.js'));
     globalThis.require = requireHere;
+    let stdin = null;
+    const stdinRefuse = () => Object.assign(new Readable({
+        read() { this.destroy(new Error('standard input is not available here: code in a context can not ask for input')); },
+    }), { fd: 0 });
     Object.defineProperty(process, 'stdin', {
         configurable: true, enumerable: true,
-        value: Object.assign(new Readable({
-            read() { this.destroy(new Error('standard input is not available here: code in a context can not ask for input')); },
-        }), { fd: 0 }),
+        get: () => (stdin && !stdin.destroyed ? stdin : stdin = stdinRefuse()),
     });
+    // The platform's own would keep in memory what nobody has read yet, and have it come after the code has ended.
+    for (const [fd, name] of [[1, 'stdout'], [2, 'stderr']]) {
+        const stream = new Writable({
+            write(bytes, _encoding, done) {
+                try {
+                    write(fd, bytes);
+                    done();
+                } catch (error) {
+                    done(error);
+                }
+            },
+        });
+        Object.defineProperty(process, name, { configurable: true, enumerable: true, value: Object.assign(stream, { fd }) });
+    }
     const url = pathToFileURL(path.join(folder, 'cell.js')).href;
     const hidden = (name, value) => Object.defineProperty(globalThis, name, { value });
     hidden('__atoll_import', async (name, options) => {

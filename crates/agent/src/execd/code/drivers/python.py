@@ -1,7 +1,7 @@
 """Python contexts, seen from inside. This process is the template: it has loaded what most code needs, and forks for
 each context. It talks to the agent over descriptor 3, and each context over one of its own: a line of JSON per message.
 """
-import ast, asyncio, base64, builtins, collections, datetime, functools, gc, importlib.abc, importlib.util, inspect, io
+import ast, asyncio, base64, builtins, collections, datetime, fcntl, functools, gc, importlib.abc, importlib.util, inspect, io
 import itertools, json, linecache, math, os, pathlib, random, re, resource, shutil, signal, socket, subprocess, sys
 import tempfile, textwrap, threading, time, traceback, types, typing, urllib.parse, uuid, warnings
 import __future__
@@ -9,6 +9,7 @@ import __future__
 RLIMIT_LOCKS = 10
 PRIVATE_FD_MIN = 200
 MESSAGE_BYTES_MAX = 48 << 20
+CELL = "<cell {}>"
 INPUT_REFUSED = "standard input is not available here: code in a context can not ask for input"
 REPRESENTATIONS = {
     "_repr_html_": "text/html", "_repr_markdown_": "text/markdown", "_repr_svg_": "image/svg+xml",
@@ -32,7 +33,7 @@ def input_refuse(prompt="", /):
 
 
 def is_cell(name):
-    return name.startswith("<cell ")
+    return name.startswith(CELL.partition("{")[0])
 
 
 class Context:
@@ -226,7 +227,7 @@ class Context:
 
     def run(self, code):
         self.count += 1
-        name = f"<cell {self.count}>"
+        name = CELL.format(self.count)
         linecache.cache[name] = (len(code), None, code.splitlines(True), name)
         flags = self.futures | ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
         tree = compile(code, name, "exec", flags | ast.PyCF_ONLY_AST, dont_inherit=True)
@@ -305,6 +306,12 @@ def describe(error):
     trace = error.__traceback__
     while trace and not is_cell(trace.tb_frame.f_code.co_filename):
         trace = trace.tb_next
+    at = trace
+    while at and at.tb_next:
+        if at.tb_next.tb_frame.f_globals is globals():
+            at.tb_next = at.tb_next.tb_next
+        else:
+            at = at.tb_next
     try:
         text = str(error)
     except Exception:
@@ -328,8 +335,6 @@ def context_become(request, fds):
         pass
     name, _, value = request["variable"].partition("=")
     os.environ[name] = value
-    import fcntl
-
     control = socket.socket(fileno=fcntl.fcntl(fds[2], fcntl.F_DUPFD_CLOEXEC, PRIVATE_FD_MIN))
     for fd in fds:
         os.close(fd)
@@ -378,7 +383,7 @@ def template_serve():
         request = json.loads(line)
         try:
             pid = context_fork()
-        except OSError as error:
+        except OSError:
             pid = 0
         if pid is None:
             agent.close()

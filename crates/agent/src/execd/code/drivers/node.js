@@ -123,21 +123,23 @@
     });
     hidden('__atoll_meta', { url, filename: path.join(folder, 'cell.js'), dirname: folder, resolve: (name) => pathToFileURL(requireHere.resolve(name)).href });
 
-    // From a module's code to what can be evaluated: imports become calls, exports nothing.
+    // From a module's code to what can be evaluated again and again: imports become calls, exports nothing, and what is
+    // declared at the top may have been declared before, in whatever way.
+
+    const acorn = require('internal/deps/acorn/acorn/dist/acorn');
+    // How the names were declared that there are: `let` and `class` are of one kind, `var` and `function` of the other.
+    const declared = new Map();
 
     function parse(code) {
-        const acorn = require('internal/deps/acorn/acorn/dist/acorn');
         const options = { ecmaVersion: 'latest', allowAwaitOutsideFunction: true, allowHashBang: true };
-        try {
-            return acorn.parse(code, { ...options, sourceType: 'module' });
-        } catch {
+        for (const sourceType of ['module', 'script']) {
             try {
-                return acorn.parse(code, { ...options, sourceType: 'script' });
+                return acorn.parse(code, { ...options, sourceType });
             } catch {
                 // What is wrong with it is said where it is evaluated.
-                return null;
             }
         }
+        return null;
     }
 
     const nameOf = (node) => node.name ?? JSON.stringify(node.value);
@@ -151,40 +153,101 @@
         const all = node.specifiers.find((one) => one.type === 'ImportNamespaceSpecifier');
         const named = node.specifiers.filter((one) => one !== all)
             .map((one) => `${one.imported ? nameOf(one.imported) : 'default'}: ${one.local.name}`);
-        const call = importCall(node);
-        if (all) return `const ${all.local.name} = ${call}${named.length ? `, {${named}} = ${all.local.name}` : ''};`;
-        return named.length ? `const {${named}} = ${call};` : `${call};`;
+        const pattern = named.length ? `{${named}}` : null;
+        const names = node.specifiers.map((one) => one.local.name);
+        const declarations = all ? [`${all.local.name} = ${importCall(node)}`] : [];
+        if (pattern) declarations.push(`${pattern} = ${all ? all.local.name : importCall(node)}`);
+        if (!declarations.length) return `void ${importCall(node)};`;
+        if (names.some((name) => declared.get(name) === 'var')) return `void (${declarations});`;
+        names.forEach((name) => declared.set(name, 'let'));
+        return `let ${declarations};`;
+    }
+
+    function namesOf(pattern, names = []) {
+        switch (pattern?.type) {
+            case 'Identifier': names.push(pattern.name); break;
+            case 'ObjectPattern': pattern.properties.forEach((one) => namesOf(one.value ?? one.argument, names)); break;
+            case 'ArrayPattern': pattern.elements.forEach((one) => namesOf(one, names)); break;
+            case 'AssignmentPattern': namesOf(pattern.left, names); break;
+            case 'RestElement': namesOf(pattern.argument, names);
+        }
+        return names;
+    }
+
+    // Declares names, or says that they are there already in another way, so that values must be assigned instead.
+    function declare(names, kind) {
+        if (names.some((name) => declared.has(name) && declared.get(name) !== kind)) return false;
+        names.forEach((name) => declared.set(name, kind));
+        return true;
     }
 
     function rewrite(code) {
-        const tree = /\b(import|export)\b/.test(code) ? parse(code) : null;
+        const tree = parse(code);
         if (!tree) return code;
         const edits = [];
-        const edit = (node, text, end = node.end) => edits.push([node.start, end, text]);
-        (function walk(node) {
+        const replace = (start, end, text) => edits.push([start, end, text]);
+        const assignEnd = (node) => replace(code[node.end - 1] === ';' ? node.end - 1 : node.end, node.end, ');');
+
+        function variables(node, parent) {
+            const names = node.declarations.flatMap((one) => namesOf(one.id));
+            const kind = node.kind === 'var' ? 'var' : 'let';
+            const keyword = [node.start, node.start + node.kind.length];
+            const isHead = /^For/.test(parent.type) && parent.body !== node;
+            if (declare(names, kind)) {
+                if (node.kind === 'const' && !isHead) replace(...keyword, 'let');
+            } else if (isHead) {
+                replace(...keyword, '');
+            } else {
+                replace(...keyword, 'void (');
+                for (const { id, init } of node.declarations) {
+                    if (!init && kind === 'let') replace(id.end, id.end, ' = undefined');
+                }
+                assignEnd(node);
+            }
+        }
+
+        function named(node, kind) {
+            if (node.id && !declare([node.id.name], kind)) {
+                replace(node.start, node.start, `void (${node.id.name} = `);
+                replace(node.end, node.end, ');');
+            }
+        }
+
+        // `inside` says whether it is in a function, where nothing is declared for others.
+        (function walk(node, parent, inside) {
+            const isTop = parent === tree || parent?.type.startsWith('Export');
             switch (node.type) {
-                case 'ImportDeclaration': return edit(node, importRewrite(node));
-                case 'ExportAllDeclaration': return edit(node, `${importCall(node)};`);
+                case 'ImportDeclaration': return replace(node.start, node.end, importRewrite(node));
+                case 'ExportAllDeclaration': return replace(node.start, node.end, `void ${importCall(node)};`);
                 case 'ExportNamedDeclaration':
-                    if (!node.declaration) return edit(node, node.source ? `${importCall(node)};` : '');
-                    edit(node, '', node.declaration.start);
+                    if (!node.declaration) return replace(node.start, node.end, node.source ? `void ${importCall(node)};` : '');
+                    replace(node.start, node.declaration.start, '');
                     break;
                 case 'ExportDefaultDeclaration':
-                    edit(node, node.declaration.id ? '' : 'void ', node.declaration.start);
+                    replace(node.start, node.declaration.start, node.declaration.id ? '' : 'void ');
                     break;
-                case 'ImportExpression':
-                    edit(node, '__atoll_import', node.start + 'import'.length);
-                    break;
+                case 'ImportExpression': replace(node.start, node.start + 'import'.length, '__atoll_import'); break;
                 case 'MetaProperty':
-                    if (node.meta.name === 'import') return edit(node, '__atoll_meta');
+                    if (node.meta.name === 'import') replace(node.start, node.end, '__atoll_meta');
+                    return;
+                case 'VariableDeclaration':
+                    if (isTop || (node.kind === 'var' && !inside)) variables(node, parent);
+                    break;
+                case 'ClassDeclaration':
+                    if (isTop) named(node, 'let');
+                    break;
+                case 'FunctionDeclaration':
+                    if (isTop) named(node, 'var');
             }
+            inside ||= /Function|^StaticBlock$|^PropertyDefinition$/.test(node.type);
             for (const value of Object.values(node)) {
                 for (const child of Array.isArray(value) ? value : [value]) {
-                    if (child && typeof child.type === 'string') walk(child);
+                    if (child && typeof child.type === 'string') walk(child, node, inside);
                 }
             }
-        })(tree);
-        for (const [start, end, text] of edits.sort((a, b) => b[0] - a[0])) {
+        })(tree, null, false);
+        edits.sort((one, other) => other[0] - one[0] || other[1] - one[1]);
+        for (const [start, end, text] of edits) {
             // The lines after it keep their numbers.
             const lines = code.slice(start, end).split('\n').length - text.split('\n').length;
             code = code.slice(0, start) + text + '\n'.repeat(Math.max(lines, 0)) + code.slice(end);

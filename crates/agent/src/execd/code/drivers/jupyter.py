@@ -3,7 +3,9 @@
 The first word is the language. Talks to the agent over descriptor 3, a line of JSON per message; also what the kernel
 writes goes that way, in the order in which it comes.
 """
-import json, os, signal, socket, sys
+import json, os, queue, signal, socket, subprocess, sys
+
+LIFE_CHECK_SECONDS = 0.5
 
 agent = socket.socket(fileno=os.dup(3))
 os.close(3)
@@ -35,13 +37,23 @@ def forms(data):
     return {("text" if kind == "text/plain" else kind): value for kind, value in data.items()}
 
 
-def run(client, code):
+def next_message(manager, client):
+    while True:
+        try:
+            return client.get_iopub_msg(timeout=LIFE_CHECK_SECONDS)
+        except queue.Empty:
+            if not manager.is_alive():
+                # Without its kernel there is no context.
+                os._exit(1)
+
+
+def run(manager, client, code):
     """Runs code and passes on what comes, until the kernel has told the end of it both ways."""
     wanted = client.execute(code, allow_stdin=False, store_history=True)
     send(type="begun")
     error = None
     while True:
-        message = client.get_iopub_msg()
+        message = next_message(manager, client)
         if message["parent_header"].get("msg_id") != wanted:
             continue
         kind, content = message["msg_type"], message["content"]
@@ -63,7 +75,8 @@ def main(language):
 
     manager = KernelManager(kernel_name=name)
     try:
-        manager.start_kernel()
+        # What a kernel writes there itself is no output of code; some write that as well, once more.
+        manager.start_kernel(stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         client = manager.client()
         client.start_channels()
         client.wait_for_ready(timeout=120)
@@ -76,12 +89,11 @@ def main(language):
             manager.interrupt_kernel()
 
     signal.signal(signal.SIGINT, interrupted)
-    signal.signal(signal.SIGCHLD, lambda *_: manager.is_alive() or os._exit(1))
     send(type="ready")
     while line := incoming.readline():
         message = json.loads(line)
         if message["type"] == "run":
-            run(client, message["code"])
+            run(manager, client, message["code"])
     manager.shutdown_kernel(now=True)
 
 

@@ -160,8 +160,11 @@ async fn follow(
                 match tapped {
                     Tapped::Output(stream, bytes) => events.output(stream, &bytes),
                     Tapped::Ended(end) => return Outcome::Died(end),
-                    // Nobody else follows a context.
-                    Tapped::Replaced => is_connected = false,
+                    Tapped::Replaced => {
+                        // Whoever takes its output takes its life as a context.
+                        exec_kill(agent, &busy.exec).await;
+                        return Outcome::Died(busy.exec.ended().await);
+                    }
                 }
                 continue;
             }

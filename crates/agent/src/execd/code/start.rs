@@ -3,7 +3,7 @@
 //! What is kept warm is made for an environment. When the next context is to have another, because a client has set
 //! variables meanwhile, it is made anew.
 
-use std::{cell::RefCell, collections::BTreeMap, os::fd::AsFd, rc::Rc};
+use std::{cell::RefCell, collections::BTreeMap, os::fd::AsFd, rc::Rc, time::Duration};
 
 use hyper::StatusCode;
 use protocol::{ExecId, agent::ExecSpec};
@@ -21,6 +21,9 @@ use crate::{
     failure::failure_os,
     http::HttpError,
 };
+
+/// How long a template that fails is waited for, to say why.
+const LAST_WORDS_WAIT: Duration = Duration::from_secs(2);
 
 /// A process and the connection to it.
 pub(super) struct Live {
@@ -56,6 +59,13 @@ impl Waiting {
 /// # Errors
 /// 400 when there is no such language here.
 pub(super) async fn live_start(agent: &Rc<Agent>, language: &Language) -> Result<Live, HttpError> {
+    let (agent, language) = (Rc::clone(agent), language.clone());
+    // To its end, also when nobody waits for it any more: the template's answers come in the order of requests.
+    let started = tokio::task::spawn_local(async move { start(&agent, &language).await }).await;
+    started.unwrap_or_else(|_| Err(HttpError::conflict("the agent ends")))
+}
+
+async fn start(agent: &Rc<Agent>, language: &Language) -> Result<Live, HttpError> {
     let spec = spec_make(agent).await?;
     match language {
         Language::Python => python_fork(agent, spec).await,
@@ -105,12 +115,12 @@ async fn python_fork(agent: &Rc<Agent>, spec: ExecSpec) -> Result<Live, HttpErro
             Ok(live) => return Ok(live),
             Err(error) => reason = error,
         }
-        if let Some(gone) = template.take() {
-            exec_kill(agent, &gone.live.exec).await;
-            let last_words = last_line(&gone.live.exec);
-            if !last_words.is_empty() {
-                reason = last_words;
+        if let Some(Waiting { live, .. }) = template.take() {
+            drop((live.control, live.lines));
+            if tokio::time::timeout(LAST_WORDS_WAIT, live.exec.ended()).await.is_ok() {
+                reason = Some(last_line(&live.exec)).filter(|line| !line.is_empty()).unwrap_or(reason);
             }
+            agent.execs.forget(live.exec.id);
         }
     }
     let message = format!("start a Python context: {reason}");
@@ -124,7 +134,7 @@ async fn template_ensure<'a>(
 ) -> Result<&'a mut Waiting, HttpError> {
     if template.as_ref().is_none_or(|waiting| !waiting.is_fit_for(&spec)) {
         if let Some(old) = template.take() {
-            exec_kill(agent, &old.live.exec).await;
+            // It ends when it sees the connection close. What it has forked is not killed with it.
             agent.execs.forget(old.live.exec.id);
         }
         let live = driver_start(agent, &Language::Python, spec.clone())?;

@@ -31,9 +31,12 @@
         }
     }
 
+    // Halves of characters are no JSON for the agent.
+    const wellFormed = (_key, value) => (typeof value === 'string' ? Buffer.from(value).toString() : value);
+
     function send(message) {
         try {
-            write(CONTROL, Buffer.from(JSON.stringify(message) + '\n'));
+            write(CONTROL, Buffer.from(JSON.stringify(message, wellFormed) + '\n'));
         } catch {
             // The agent is gone.
             process.kill(process.pid, 'SIGKILL');
@@ -300,7 +303,10 @@
 
     function trace(error) {
         const lines = String(error.stack ?? error).split('\n');
-        const end = lines.findIndex((line) => /^\s+at .*(\(|\s)(node:(inspector|vm|atoll|internal)|\[eval)/.test(line));
+        // The driver and the platform are below the code that it has them run; what that calls is above.
+        const own = lines.findLastIndex((line) => /^\s+at .*\bcell-\d+\.js:/.test(line));
+        const below = own < 0 ? /\((node:(inspector|vm|atoll)|\[eval)/ : /^\s+at .*(node:|\[eval)/;
+        const end = lines.findIndex((line, index) => index > own && below.test(line));
         return end < 0 ? lines : lines.slice(0, end);
     }
 

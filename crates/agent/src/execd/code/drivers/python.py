@@ -9,6 +9,7 @@ import __future__
 RLIMIT_LOCKS = 10
 PRIVATE_FD_MIN = 200
 MESSAGE_BYTES_MAX = 48 << 20
+JSON_DEPTH_MAX = 100
 CELL = "<cell {}>"
 INPUT_REFUSED = "standard input is not available here: code in a context can not ask for input"
 REPRESENTATIONS = {
@@ -70,8 +71,7 @@ class Context:
         """A child that user code forked is not the context."""
         signal.signal(signal.SIGINT, signal.default_int_handler)
         self.running = False
-        self.incoming.close()
-        self.control.close()
+        os.close(self.control.detach())
 
     def interrupted(self, _signal, _frame):
         if self.shielded:
@@ -284,6 +284,11 @@ class Hooks(importlib.abc.MetaPathFinder):
         return spec
 
 
+def depth_of(value):
+    below = value.values() if isinstance(value, dict) else value if isinstance(value, (list, tuple)) else ()
+    return 1 + max(map(depth_of, below), default=0)
+
+
 def clean(data):
     """A bundle as JSON can have it, `text/plain` called `text`."""
     out = {}
@@ -293,7 +298,9 @@ def clean(data):
         elif kind.endswith("json"):
             try:
                 json.dumps(value, allow_nan=False)
-            except (TypeError, ValueError):
+            except (TypeError, ValueError, RecursionError):
+                continue
+            if depth_of(value) > JSON_DEPTH_MAX:
                 continue
         elif not isinstance(value, str):
             value = str(value)

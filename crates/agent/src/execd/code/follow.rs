@@ -288,7 +288,8 @@ async fn interrupt_send(agent: &Rc<Agent>, context: &Rc<Context>, busy: &Rc<Busy
 }
 
 /// Sees to it that an interrupt has its effect. A shell takes no notice of one while it waits for a command that happens
-/// to end well just then; Node.js of none while it is called back by what was not wrapped.
+/// to end well just then, Node.js when it is about to wait for a command, and of none at all while it is called back by
+/// what was not wrapped.
 async fn interrupt_insist(agent: Rc<Agent>, context: Rc<Context>, busy: Rc<Busy>) {
     let is_over = || context.busy().is_none_or(|now| !Rc::ptr_eq(&now, &busy));
     for _ in 0..INTERRUPTS_MAX {
@@ -296,9 +297,7 @@ async fn interrupt_insist(agent: Rc<Agent>, context: Rc<Context>, busy: Rc<Busy>
         if is_over() {
             return;
         }
-        if context.language == Language::Bash {
-            let _ = exec_signal(&agent, busy.exec.id, SIGINT).await;
-        }
+        let _ = exec_signal(&agent, busy.exec.id, SIGINT).await;
     }
     if context.language != Language::Bash && !is_over() {
         context.killed.set(Some("its code could not be interrupted, and was killed"));

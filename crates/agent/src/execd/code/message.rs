@@ -79,8 +79,8 @@ fn bash_request(run: u64, code: &str) -> Vec<u8> {
     // A shell has no text with this character.
     let quoted = code.replace('\0', "").replace('\'', r"'\''");
     format!(
-        "__atoll_status=$? __atoll_code='exec </dev/null; {quoted}'\n\
-         __atoll_begun \"$__atoll_status\"; builtin . /dev/stdin <<<\"$__atoll_code\" 2>&9 9>&-\n\
+        "__atoll_status=$? __atoll_code='exec </dev/null; __atoll_again; {quoted}'\n\
+         __atoll_begun; builtin . /dev/stdin <<<\"$__atoll_code\" 2>&9 9>&-\n\
          __atoll_done {run} $?\n"
     )
     .into_bytes()

@@ -22,6 +22,8 @@ use crate::{
     http::HttpError,
 };
 
+/// After what time the process for the next context is forked.
+const FORK_AHEAD_PAUSE: Duration = Duration::from_millis(20);
 /// How long a template that fails is waited for, to say why.
 const LAST_WORDS_WAIT: Duration = Duration::from_secs(2);
 
@@ -44,6 +46,8 @@ struct Waiting {
 pub(super) struct Warm {
     /// A Python that forks for each context.
     template: Mutex<Option<Waiting>>,
+    /// What it has forked for the next.
+    forked: RefCell<Option<Waiting>>,
     /// A Node.js that will be the next context, as it can't fork.
     spare: RefCell<Option<Waiting>>,
 }
@@ -68,7 +72,7 @@ pub(super) async fn live_start(agent: &Rc<Agent>, language: &Language) -> Result
 async fn start(agent: &Rc<Agent>, language: &Language) -> Result<Live, HttpError> {
     let spec = spec_make(agent).await?;
     match language {
-        Language::Python => python_fork(agent, spec).await,
+        Language::Python => python_take(agent, spec).await,
         Language::Javascript | Language::Typescript => node_take(agent, spec),
         Language::Bash => {
             let live = driver_start(agent, language, spec)?;
@@ -83,10 +87,9 @@ async fn start(agent: &Rc<Agent>, language: &Language) -> Result<Live, HttpError
 /// Starts the template, if there is none: somebody is about to make contexts. Of Node.js nothing is started before it
 /// is used, as it takes several times the memory.
 pub(super) async fn python_warm(agent: &Rc<Agent>) {
-    let Ok(spec) = spec_make(agent).await else { return };
-    let mut template = agent.execd.code.warm.template.lock().await;
-    // Where there is no Python, the first context says so.
-    let _ = template_ensure(agent, &mut template, spec).await;
+    if let Ok(spec) = spec_make(agent).await {
+        python_fork_ahead(agent, spec).await;
+    }
 }
 
 async fn spec_make(agent: &Rc<Agent>) -> Result<ExecSpec, HttpError> {
@@ -103,6 +106,35 @@ fn driver_start(agent: &Rc<Agent>, language: &Language, mut spec: ExecSpec) -> R
     let start = |spec: &ExecSpec| exec_start_private(agent, spec, theirs.as_fd(), forks);
     let exec = first_start(&mut spec, language.argvs(), start)?;
     Ok(Live { exec, control, lines })
+}
+
+/// Takes what was forked ahead, and has the next forked soon.
+async fn python_take(agent: &Rc<Agent>, spec: ExecSpec) -> Result<Live, HttpError> {
+    let forked = waiting_take(agent, &agent.execd.code.warm.forked, &spec);
+    let live = match forked {
+        Some(live) => live,
+        None => python_fork(agent, spec.clone()).await?,
+    };
+    let agent = Rc::clone(agent);
+    tokio::task::spawn_local(async move {
+        // Who has just made a context is about to use it.
+        tokio::time::sleep(FORK_AHEAD_PAUSE).await;
+        python_fork_ahead(&agent, spec).await;
+    });
+    Ok(live)
+}
+
+/// Has a process forked for the next context, unless one waits.
+async fn python_fork_ahead(agent: &Rc<Agent>, spec: ExecSpec) {
+    let forked = &agent.execd.code.warm.forked;
+    if forked.borrow().as_ref().is_some_and(|waiting| waiting.is_fit_for(&spec)) {
+        return;
+    }
+    // Where there is no Python, the next context says so.
+    if let Ok(live) = python_fork(agent, spec.clone()).await {
+        let before = forked.replace(Some(Waiting { live, spec }));
+        waiting_drop(agent, before);
+    }
 }
 
 /// Has the template fork. A template that has died, as anything in a sandbox can, is made anew once.
@@ -133,10 +165,7 @@ async fn template_ensure<'a>(
     spec: ExecSpec,
 ) -> Result<&'a mut Waiting, HttpError> {
     if template.as_ref().is_none_or(|waiting| !waiting.is_fit_for(&spec)) {
-        if let Some(old) = template.take() {
-            // It ends when it sees the connection close. What it has forked is not killed with it.
-            agent.execs.forget(old.live.exec.id);
-        }
+        waiting_drop(agent, template.take());
         let live = driver_start(agent, &Language::Python, spec.clone())?;
         return Ok(template.insert(Waiting { live, spec }));
     }
@@ -164,16 +193,7 @@ async fn forked(agent: &Rc<Agent>, template: &mut Live, spec: &ExecSpec) -> Resu
 /// Takes the spare, and starts the next.
 fn node_take(agent: &Rc<Agent>, spec: ExecSpec) -> Result<Live, HttpError> {
     let warm = &agent.execd.code.warm;
-    let spare = warm.spare.take();
-    let (fit, unfit) = match spare {
-        Some(waiting) if waiting.is_fit_for(&spec) => (Some(waiting.live), None),
-        other => (None, other),
-    };
-    if let Some(unfit) = unfit {
-        // Its driver ends when it sees the connection close.
-        agent.execs.forget(unfit.live.exec.id);
-    }
-    let live = match fit {
+    let live = match waiting_take(agent, &warm.spare, &spec) {
         Some(live) => live,
         None => driver_start(agent, &Language::Javascript, spec.clone())?,
     };
@@ -181,6 +201,22 @@ fn node_take(agent: &Rc<Agent>, spec: ExecSpec) -> Result<Live, HttpError> {
         *warm.spare.borrow_mut() = Some(Waiting { live: next, spec });
     }
     Ok(live)
+}
+
+fn waiting_take(agent: &Agent, place: &RefCell<Option<Waiting>>, spec: &ExecSpec) -> Option<Live> {
+    let waiting = place.take()?;
+    if waiting.is_fit_for(spec) {
+        return Some(waiting.live);
+    }
+    waiting_drop(agent, Some(waiting));
+    None
+}
+
+/// Lets go of a driver, which ends when it sees its connection close.
+fn waiting_drop(agent: &Agent, waiting: Option<Waiting>) {
+    if let Some(waiting) = waiting {
+        agent.execs.forget(waiting.live.exec.id);
+    }
 }
 
 async fn kernel_start(

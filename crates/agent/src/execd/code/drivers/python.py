@@ -57,7 +57,9 @@ class Context:
         builtins.input = input_refuse
         sys.stdin = sys.__stdin__ = NoInput(io.BufferedReader(io.FileIO(0, closefd=False)), encoding="utf-8")
         for stream in (sys.stdout, sys.stderr):
-            stream.reconfigure(encoding="utf-8", errors="backslashreplace", line_buffering=True)
+            stream.reconfigure(
+                encoding="utf-8", errors="backslashreplace", line_buffering=True, write_through=False
+            )
         sys.argv = [""]
         sys.meta_path.insert(0, Hooks({
             "matplotlib": self.matplotlib_prepare,

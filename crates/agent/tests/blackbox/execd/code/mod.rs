@@ -68,7 +68,7 @@ pub(super) fn written(events: &[Value], kind: &str) -> String {
 pub(super) fn interrupted(agent: &HttpAgent, id: &str, code: &str) -> Value {
     let mut answer = begin(agent, id, code);
     let mut read = String::new();
-    while !read.contains("\"text\":\"on\\n\"") {
+    while !read.contains("\"text\":\"on") {
         read.push_str(std::str::from_utf8(&answer.chunk()).unwrap());
     }
     thread::scope(|scope| {

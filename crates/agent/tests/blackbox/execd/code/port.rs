@@ -64,7 +64,7 @@ fn it_is_listened_on_and_who_connects_has_python_made_ready() {
     assert_eq!(agent.children(), 0);
     ask(&address, "").assert_error(401, "UNAUTHORIZED", "TOKEN");
     assert_eq!(ask(&address, &format!("X-EXECD-ACCESS-TOKEN: {TOKEN}\r\n")).status, 200);
-    eventually("the template is there", || agent.children() == 1);
+    eventually("the template is there, and what it has forked", || agent.children() == 2);
 }
 
 #[test]

@@ -15,7 +15,7 @@ use super::{
     context::{Busy, Context, context_remove},
     cut::Cut,
     language::Language,
-    message::{Done, Message, SHOWN, bash_end_request, run_request},
+    message::{Done, Message, SHOWN, bash_end_request, interrupt_request, run_request},
     start::Live,
 };
 use crate::{
@@ -272,18 +272,25 @@ pub(super) async fn code_interrupt(agent: &Rc<Agent>, context: &Rc<Context>, bus
     busy.interrupted.set(true);
     if busy.begun.get() {
         interrupt_send(agent, context, busy).await;
+    } else if is_javascript(context) && busy.number > 1 {
+        // What an earlier run has left may keep it from beginning.
+        tokio::task::spawn_local(interrupt_insist(Rc::clone(agent), Rc::clone(context), Rc::clone(busy)));
     }
+}
+
+fn is_javascript(context: &Context) -> bool {
+    matches!(context.language, Language::Javascript | Language::Typescript)
 }
 
 async fn interrupt_send(agent: &Rc<Agent>, context: &Rc<Context>, busy: &Rc<Busy>) {
     // It fails where it has ended, which the run will see.
     let _ = exec_signal(agent, busy.exec.id, SIGINT).await;
-    if context.language == Language::Python || matches!(context.language, Language::Kernel(_)) {
-        return;
-    }
-    if context.language == Language::Bash {
-        let _ = busy.control.send(&bash_end_request(busy.number)).await;
-    }
+    let request = match context.language {
+        Language::Python | Language::Kernel(_) => return,
+        Language::Bash => bash_end_request(busy.number),
+        Language::Javascript | Language::Typescript => interrupt_request(busy.number),
+    };
+    let _ = busy.control.send(&request).await;
     tokio::task::spawn_local(interrupt_insist(Rc::clone(agent), Rc::clone(context), Rc::clone(busy)));
 }
 
@@ -299,7 +306,7 @@ async fn interrupt_insist(agent: Rc<Agent>, context: Rc<Context>, busy: Rc<Busy>
         }
         let _ = exec_signal(&agent, busy.exec.id, SIGINT).await;
     }
-    if context.language != Language::Bash && !is_over() {
+    if is_javascript(&context) && !is_over() {
         context.killed.set(Some("its code could not be interrupted, and was killed"));
         exec_kill(&agent, &busy.exec).await;
     }

@@ -52,6 +52,7 @@ impl Message {
 enum Request<'a> {
     Run { code: &'a str, language: &'a str },
     Fork { mark: u64, variable: String },
+    Interrupt { run: u64 },
 }
 
 /// Has the template fork a process that puts these marks on itself.
@@ -65,6 +66,11 @@ pub(super) fn run_request(language: &Language, run: u64, code: &str) -> Vec<u8> 
         Language::Bash => bash_request(run, code),
         _ => line(&Request::Run { code, language: language.name() }),
     }
+}
+
+/// Ends a run that waits for something, where a signal ends only what computes.
+pub(super) fn interrupt_request(run: u64) -> Vec<u8> {
+    line(&Request::Interrupt { run })
 }
 
 /// Has a shell say that a run has ended, should it have been interrupted before it could.

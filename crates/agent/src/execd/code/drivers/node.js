@@ -70,7 +70,24 @@
         }
     }
 
-    process.on('SIGINT', () => { if (running) finish({ error: INTERRUPTED }); });
+    // From now on SIGINT ends what is bounded and does nothing else; there is no moment at which it ends the process.
+    {
+        const warn = process.emitWarning;
+        process.emitWarning = () => {};
+        require('internal/test/binding').internalBinding('contextify').startSigintWatchdog();
+        process.emitWarning = warn;
+    }
+
+    // What waits for something is not ended by a signal. Its timers must not go on with it later.
+    function interrupted(run) {
+        if (!running || run !== count) return;
+        for (const timer of running.timers) {
+            clearTimeout(timer);
+            clearImmediate(timer);
+        }
+        finish({ error: INTERRUPTED });
+    }
+
     const complain = (error) => console.error('Uncaught', error instanceof Error ? trace(error).join('\n') : error);
     process.on('uncaughtException', complain);
     process.on('unhandledRejection', complain);
@@ -79,10 +96,13 @@
         const own = globalThis[name];
         const wrapped = function (call, ...rest) {
             if (typeof call !== 'function') return own(call, ...rest);
-            return own(function (...values) {
-                const it = () => { call.apply(this, values); };
-                if (running) bounded(it); else it();
+            const { timers } = running ?? {};
+            const timer = own(function (...values) {
+                if (name !== 'setInterval') timers?.delete(timer);
+                bounded(() => { call.apply(this, values); });
             }, ...rest);
+            timers?.add(timer);
+            return timer;
         };
         for (const key of Reflect.ownKeys(own)) {
             const property = Object.getOwnPropertyDescriptor(own, key);
@@ -104,19 +124,23 @@
         configurable: true, enumerable: true,
         get: () => (stdin && !stdin.destroyed ? stdin : stdin = stdinRefuse()),
     });
-    // The platform's own would keep in memory what nobody has read yet, and have it come after the code has ended.
+    // The platform's own would keep in memory what nobody has read yet, and have it come after the code has ended. These
+    // keep nothing, nor a state that an interrupt could leave half changed.
     for (const [fd, name] of [[1, 'stdout'], [2, 'stderr']]) {
-        const stream = new Writable({
-            write(bytes, _encoding, done) {
-                try {
-                    write(fd, bytes);
-                    done();
-                } catch (error) {
-                    done(error);
-                }
-            },
-        });
-        Object.defineProperty(process, name, { configurable: true, enumerable: true, value: Object.assign(stream, { fd }) });
+        const stream = new Writable({ write(_bytes, _encoding, done) { done(); } });
+        stream.fd = fd;
+        stream.write = (chunk, encoding, done) => {
+            [encoding, done] = typeof encoding === 'function' ? [undefined, encoding] : [encoding, done];
+            let failure = null;
+            try {
+                write(fd, typeof chunk === 'string' ? Buffer.from(chunk, encoding) : chunk);
+            } catch (error) {
+                failure = error;
+            }
+            if (done) process.nextTick(done, failure);
+            return true;
+        };
+        Object.defineProperty(process, name, { configurable: true, enumerable: true, value: stream });
     }
     const url = pathToFileURL(path.join(folder, 'cell.js')).href;
     const hidden = (name, value) => Object.defineProperty(globalThis, name, { value });
@@ -356,7 +380,7 @@
 
     function run({ code, language }) {
         count += 1;
-        const run = running = { code };
+        const run = running = { code, timers: new Set() };
         try {
             if (language === 'typescript') run.code = (transpile ??= typescriptFind())(code);
             run.code = rewrite(run.code);
@@ -383,7 +407,7 @@
         for (const line of lines) {
             const message = JSON.parse(line);
             if (message.type === 'run') run(message);
-            else if (message.type === 'variables') Object.assign(process.env, message.variables);
+            else if (message.type === 'interrupt') interrupted(message.run);
         }
     });
     control.on('end', () => process.kill(process.pid, 'SIGKILL'));

@@ -51,6 +51,9 @@
     // Interrupts.
 
     const INTERRUPTED = { ename: 'KeyboardInterrupt', evalue: 'the code was interrupted', traceback: ['KeyboardInterrupt'] };
+    const SIGNAL_WAIT_MS = 30;
+    // The run that a signal has ended.
+    let ended = 0;
     let job = null;
     Object.defineProperty(globalThis, '__atoll_bounded', { value: () => job() });
     const boundary = new vm.Script('__atoll_bounded()', { filename: 'node:atoll' });
@@ -64,6 +67,7 @@
             boundary.runInThisContext({ breakOnSigint: true });
         } catch (error) {
             if (error?.code !== 'ERR_SCRIPT_EXECUTION_INTERRUPTED') throw error;
+            ended = count;
             if (run && running === run) finish({ error: INTERRUPTED });
         } finally {
             job = before;
@@ -80,6 +84,11 @@
 
     // What waits for something is not ended by a signal. Its timers must not go on with it later.
     function interrupted(run) {
+        if (ended !== run) {
+            // The signal that came with this may be on its way still, and must not end the next run.
+            const end = Date.now() + SIGNAL_WAIT_MS;
+            bounded(() => { while (Date.now() < end); });
+        }
         if (!running || run !== count) return;
         for (const timer of running.timers) {
             clearTimeout(timer);

@@ -47,8 +47,8 @@ pub(super) fn run(agent: &HttpAgent, id: &str, code: &str) -> Vec<Value> {
 pub(super) fn value(agent: &HttpAgent, id: &str, code: &str) -> String {
     let events = run(agent, id, code);
     assert_eq!(events.last().unwrap()["type"], "execution_complete", "{code}: {events:?}");
-    let results = events.iter().filter(|event| event["type"] == "result");
-    results.last().map_or(String::new(), |event| event["results"]["text"].as_str().unwrap().to_owned())
+    let result = events.iter().rfind(|event| event["type"] == "result");
+    result.map_or(String::new(), |event| event["results"]["text"].as_str().unwrap().to_owned())
 }
 
 /// Runs code that must fail and returns the error.

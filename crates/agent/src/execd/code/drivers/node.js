@@ -10,8 +10,8 @@
     const { pathToFileURL } = require('url');
     const { Readable, Writable } = require('stream');
     const CONTROL = 3;
-    const session = new Session();
-    session.connect();
+    const soon = setImmediate;
+    let session = null;
 
     let count = 0;
     // The run that has not ended: its number, its code as it is evaluated.
@@ -44,6 +44,10 @@
     }
 
     function finish(message) {
+        if (message.error === INTERRUPTED) {
+            isStale = true;
+            soon(sessionRenew);
+        }
         running = null;
         send({ type: 'done', ...message });
     }
@@ -359,9 +363,21 @@
     // The values themselves, which the inspector only has names for.
     let taken;
     let taker;
-    globalThis.__atoll_taker = { take: (value) => { taken = value; } };
-    session.post('Runtime.evaluate', { expression: '__atoll_taker' }, (_, { result }) => { taker = result.objectId; });
-    delete globalThis.__atoll_taker;
+    let isStale = true;
+
+    // A session waits for what an interrupted run would have settled, and would tell that it is gone while memory is
+    // collected, when nothing may be called.
+    function sessionRenew() {
+        if (!isStale || running) return;
+        isStale = false;
+        session?.disconnect();
+        session = new Session();
+        session.connect();
+        globalThis.__atoll_taker = { take: (value) => { taken = value; } };
+        session.post('Runtime.evaluate', { expression: '__atoll_taker' }, (_, { result }) => { taker = result.objectId; });
+        delete globalThis.__atoll_taker;
+    }
+    sessionRenew();
 
     function take({ objectId, unserializableValue, value }) {
         const given = objectId ? { objectId } : unserializableValue ? { unserializableValue } : { value };
@@ -388,6 +404,7 @@
     }
 
     function run({ code, language }) {
+        sessionRenew();
         count += 1;
         const run = running = { code, timers: new Set() };
         try {

@@ -18,6 +18,9 @@ pub(crate) struct BenchArgs {
     /// Rounds; all contestants run in each.
     #[arg(long, value_name = "NUMBER")]
     rounds: Option<usize>,
+    /// A Python with `opensandbox`, `jupyter_client` and `ipykernel`: what needs them is measured too.
+    #[arg(long, value_name = "FILE")]
+    python: Option<PathBuf>,
 }
 
 /// Builds and runs the benchmark, with this terminal as its output.
@@ -31,6 +34,9 @@ pub(crate) fn bench(workspace: &Workspace, args: &BenchArgs) -> Result<(), Comma
     }
     if let Some(rounds) = args.rounds {
         command.arg("--rounds").arg(rounds.to_string());
+    }
+    if let Some(python) = &args.python {
+        command.arg("--python").arg(python);
     }
     command_run(&mut command)
 }

@@ -56,12 +56,14 @@ pub fn router(engine: Engine, settings: ApiSettings) -> Router {
 /// Every route and its description. A route gets in here through `routes!` only: what is served is
 /// documented.
 fn routes() -> OpenApiRouter<ApiState> {
-    openapi::empty()
+    let mut routes = openapi::empty()
         .merge(health::routes())
         .merge(openapi::routes())
         .merge(dialects::sandbox_service::routes())
         .merge(dialects::vms::routes())
-        .merge(dialects::opensandbox::routes())
+        .merge(dialects::opensandbox::routes());
+    openapi::operations_name(routes.get_openapi_mut());
+    routes
 }
 
 /// Answers what no route of `router` takes.

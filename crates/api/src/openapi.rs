@@ -1,12 +1,14 @@
 //! The OpenAPI document: its head, and `GET /openapi.json`. The rest is generated from the handlers.
 
+use std::collections::HashMap;
+
 use axum::{
     extract::State,
     http::header,
     response::{IntoResponse, Response},
 };
 use bytes::Bytes;
-use utoipa::OpenApi;
+use utoipa::{OpenApi, openapi::path::Operation};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::{auth, state::ApiState};
@@ -23,6 +25,44 @@ use crate::{auth, state::ApiState};
     )
 )]
 struct Head;
+
+/// Gives every operation a name of its own, as the specification of OpenAPI asks: clients that are generated call them
+/// by those. Handlers of different dialects may be called alike, and one may serve several methods.
+pub(crate) fn operations_name(document: &mut utoipa::openapi::OpenApi) {
+    let mut times: HashMap<String, usize> = HashMap::new();
+    operations(document, |_, operation| {
+        *times.entry(operation.operation_id.clone().unwrap_or_default()).or_default() += 1;
+    });
+    operations(document, |method, operation| {
+        let tag =
+            operation.tags.iter().flatten().next().map_or_else(String::new, |tag| tag.replace('-', "_"));
+        if let Some(id) = operation.operation_id.as_mut().filter(|id| times[id.as_str()] > 1) {
+            *id = format!("{tag}_{id}_{method}");
+        }
+    });
+}
+
+/// Every operation of a document, with its method.
+pub(crate) fn operations(
+    document: &mut utoipa::openapi::OpenApi,
+    mut each: impl FnMut(&'static str, &mut Operation),
+) {
+    for item in document.paths.paths.values_mut() {
+        let all = [
+            ("get", &mut item.get),
+            ("put", &mut item.put),
+            ("post", &mut item.post),
+            ("delete", &mut item.delete),
+            ("options", &mut item.options),
+            ("head", &mut item.head),
+            ("patch", &mut item.patch),
+            ("trace", &mut item.trace),
+        ];
+        for (method, operation) in all {
+            operation.iter_mut().for_each(|operation| each(method, operation));
+        }
+    }
+}
 
 /// A router without routes, whose document has a head.
 pub(crate) fn empty() -> OpenApiRouter<ApiState> {

@@ -64,8 +64,8 @@ impl Engine {
     /// when nothing listens on the port; [`ErrorKind::SandboxEnded`], [`ErrorKind::TimedOut`].
     pub async fn sandbox_dial(&self, caller: &Caller, id: SandboxId, target: Target) -> Result<AgentStream> {
         let handle = self.handle(caller, id)?;
-        handle.ask(id, |reply| Command::Access { reply }).await??;
         let access = Access(handle.commands.clone());
+        handle.ask(id, |reply| Command::Access { reply }).await??;
         let socket = self.inner.runtime.agent_connect(id).await;
         let mut connection = socket.map(Connection::new).map_err(|error| {
             Error::new(ErrorKind::SandboxEnded, "The sandbox ended while the request ran").caused_by(error)
@@ -95,7 +95,7 @@ impl Engine {
 impl Engine {
     /// What the agent has to know that serves HTTP.
     fn http_request(&self, sandbox: &Sandbox) -> Result<Request> {
-        let env = self.inner.settings.environment.iter().chain(&sandbox.env).cloned().collect();
+        let env = self.inner.settings.environment.iter().chain(sandbox.env.iter()).cloned().collect();
         let cwd = GuestPath::absolute(WORK_FOLDER).map_err(Error::internal)?;
         Ok(Request::Http { limits: sandbox.limits, env, cwd })
     }

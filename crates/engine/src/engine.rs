@@ -106,13 +106,8 @@ impl Engine {
     /// # Errors
     /// None at present.
     pub async fn sandbox_list(&self, caller: &Caller) -> Result<Vec<Sandbox>> {
-        let mut sandboxes: Vec<Sandbox> = self
-            .inner
-            .registry()
-            .values()
-            .map(|handle| handle.view.borrow().clone())
-            .filter(|sandbox| sees(caller, sandbox))
-            .collect();
+        let mut sandboxes =
+            self.inner.sandboxes_look(|sandbox| sees(caller, sandbox).then(|| sandbox.clone()));
         sandboxes.sort_by(|a, b| b.created_at.cmp(&a.created_at).then(b.id.cmp(&a.id)));
         Ok(sandboxes)
     }

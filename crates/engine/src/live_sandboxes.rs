@@ -3,7 +3,7 @@
 use std::{collections::HashMap, sync::Arc};
 
 use protocol::{SandboxId, SnapshotId};
-use store::{Batch, Counter, Event, Pending, SandboxRecord, SandboxState, SnapshotRecord, StoreError};
+use store::{Batch, Counter, Pending, SandboxRecord, SandboxState, SnapshotRecord, StoreError};
 use tokio::sync::oneshot;
 
 #[cfg(doc)]
@@ -229,8 +229,7 @@ impl Engine {
     /// [`ErrorKind::NotFound`].
     pub async fn snapshot_remove(&self, caller: &Caller, snapshot: SnapshotId) -> Result<()> {
         let record = self.snapshot_record(caller, snapshot).await?;
-        let told = snapshot_deleted(&record, &caller.owner);
-        self.snapshot_forget(snapshot, told).await
+        self.snapshot_forget(&record, caller).await
     }
 
     /// Removes a snapshot.
@@ -238,13 +237,16 @@ impl Engine {
     /// # Errors
     /// [`ErrorKind::NotFound`].
     pub async fn snapshot_delete(&self, caller: &Caller, id: SandboxId, snapshot: SnapshotId) -> Result<()> {
-        let taken = self.snapshot_list(caller, id).await?.into_iter().find(|taken| taken.id == snapshot);
-        let taken = taken.ok_or_else(Error::snapshot_not_found)?;
-        let record = self.snapshot_record(caller, taken.id).await?;
-        self.snapshot_forget(snapshot, snapshot_deleted(&record, &caller.owner)).await
+        self.sandbox_get(caller, id).await?;
+        let record = self.snapshot_record(caller, snapshot).await?;
+        if record.sandbox != id {
+            return Err(Error::snapshot_not_found());
+        }
+        self.snapshot_forget(&record, caller).await
     }
 
-    async fn snapshot_forget(&self, snapshot: SnapshotId, told: Event) -> Result<()> {
+    async fn snapshot_forget(&self, record: &SnapshotRecord, caller: &Caller) -> Result<()> {
+        let (snapshot, told) = (record.id, snapshot_deleted(record, &caller.owner));
         // Its row must not come back with a power cut: nobody could restore it.
         let batch = Batch::new().snapshot_delete(snapshot).event_append(told).durable();
         let inner = Arc::clone(&self.inner);

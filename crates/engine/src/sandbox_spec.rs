@@ -1,6 +1,6 @@
 //! What a client may say of a sandbox it wants, and what it gets to see of one that exists.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 use protocol::{SandboxId, SnapshotId, launcher::NetworkMode, limits::Limits, policy::NetworkPolicy};
@@ -157,7 +157,7 @@ pub struct Sandbox {
     /// The dialect's own words.
     pub details: Option<serde_json::Value>,
     /// The environment of its programs, on top of the image's. It may hold secrets.
-    pub env: Vec<(String, String)>,
+    pub env: Arc<Vec<(String, String)>>,
     /// Its program in short.
     pub program: Option<ProgramSummary>,
     /// The result of the program's last run.

@@ -59,7 +59,8 @@ impl Tokens {
     }
 }
 
-fn hex(bytes: &[u8]) -> String {
+/// Bytes as lower-case digits.
+pub(crate) fn hex(bytes: &[u8]) -> String {
     use std::fmt::Write as _;
     bytes.iter().fold(String::with_capacity(2 * bytes.len()), |mut text, byte| {
         // Writing to a string does not fail.

@@ -8,6 +8,8 @@ use utoipa::openapi::{
 };
 use utoipa_axum::router::OpenApiRouter;
 
+use crate::openapi::operations;
+
 const X_API_KEY: &str = "x-api-key";
 const OPEN_SANDBOX: &str = "open-sandbox-api-key";
 const BEARER: &str = "bearer";
@@ -37,21 +39,7 @@ pub(crate) fn token_note<S: Clone + Send + Sync + 'static>(mut router: OpenApiRo
 }
 
 fn requirement_note(document: &mut OpenApi, schemes: &[&str]) {
-    for item in document.paths.paths.values_mut() {
-        let operations = [
-            &mut item.get,
-            &mut item.put,
-            &mut item.post,
-            &mut item.delete,
-            &mut item.options,
-            &mut item.head,
-            &mut item.patch,
-            &mut item.trace,
-        ];
-        for operation in operations.into_iter().flatten() {
-            operation_note(operation, schemes);
-        }
-    }
+    operations(document, |_, operation| operation_note(operation, schemes));
 }
 
 fn operation_note(operation: &mut Operation, schemes: &[&str]) {

@@ -66,6 +66,16 @@ fn every_operation_says_how_it_can_end() {
 }
 
 #[test]
+fn every_operation_has_a_name_of_its_own() {
+    let document = serde_json::to_value(routes().into_openapi()).unwrap();
+    let items = document["paths"].as_object().unwrap().values();
+    let operations = items.flat_map(|item| item.as_object().unwrap().values());
+    let names: Vec<&str> = operations.map(|operation| operation["operationId"].as_str().unwrap()).collect();
+    let distinct: BTreeSet<&str> = names.iter().copied().collect();
+    assert_eq!(names.len(), distinct.len());
+}
+
+#[test]
 fn the_document_in_the_repository_is_the_generated_one() {
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("openapi.json");
     let generated = openapi::json(&routes().into_openapi());

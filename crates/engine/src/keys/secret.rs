@@ -1,10 +1,10 @@
 //! The text of a key: how it is made, what it looks like, what is kept of it. It must not know who has it.
 
-use std::fmt::{self, Write as _};
+use std::fmt;
 
 use sha2::{Digest, Sha256};
 
-use crate::{Error, Result};
+use crate::{Error, Result, tokens::hex};
 
 const PREFIX: &str = "ws_";
 const RANDOM_BYTES: usize = 24;
@@ -21,12 +21,7 @@ impl KeySecret {
     pub(super) fn random() -> Result<Self> {
         let mut bytes = [0; RANDOM_BYTES];
         getrandom::fill(&mut bytes).map_err(Error::internal)?;
-        let mut text = PREFIX.to_owned();
-        for byte in bytes {
-            // Writing to a string does not fail.
-            let _ = write!(text, "{byte:02x}");
-        }
-        Ok(Self(text))
+        Ok(Self(PREFIX.to_owned() + &hex(&bytes)))
     }
 
     /// A text of the form of a key; `None` for any other, which no key can be.

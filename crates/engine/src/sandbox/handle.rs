@@ -32,7 +32,7 @@ pub(crate) enum Command {
     Operate(Operate),
     /// Somebody begins to use it: what it takes to be used is done first.
     Access { reply: oneshot::Sender<Result<()>> },
-    /// Somebody does not use it any more who was told that it can be used.
+    /// Somebody does not use it any more: one for each `Access`, however that was answered.
     AccessEnd,
     /// Have its lease end at another time.
     LeaseSet { until: Timestamp, by: String, reply: oneshot::Sender<Result<()>> },

@@ -1,6 +1,7 @@
 //! One sandbox: its admission, the task that owns it, runs of its program, operations on it.
 
 mod admission;
+mod changes;
 mod ending;
 mod entrypoint;
 mod handle;

@@ -13,6 +13,7 @@ use super::{
     recording::{event, snapshot_taken},
     taking::Taken,
     task::State,
+    uptime::paused,
 };
 use crate::{
     Error, ErrorKind, Result, Snapshot,
@@ -173,7 +174,7 @@ impl State {
             return Err((reply, Error::new(ErrorKind::Conflict, text)));
         }
         if work.needs_agent() && self.is_paused() {
-            return Err((reply, Error::new(ErrorKind::Conflict, "The sandbox is paused; resume it first")));
+            return Err((reply, paused()));
         }
         let restarts = matches!(work, Work::Restore { start: true, .. });
         let launches = (work.needs_agent() || restarts) && !self.is_up();

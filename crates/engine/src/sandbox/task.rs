@@ -145,9 +145,7 @@ impl State {
                 Wake::Output((stream, bytes)) => self.log.write(stream, &bytes),
                 Wake::Up(result) => self.up(result).await,
                 Wake::Ended(outcome) => {
-                    while let Ok((stream, bytes)) = written.try_recv() {
-                        self.log.write(stream, &bytes);
-                    }
+                    self.log_rest(&mut written);
                     if self.run_ended(outcome).await {
                         return;
                     }
@@ -167,9 +165,7 @@ impl State {
                     }
                 }
                 Wake::EntryEnded(end) => {
-                    while let Ok((stream, bytes)) = written.try_recv() {
-                        self.log.write(stream, &bytes);
-                    }
+                    self.log_rest(&mut written);
                     self.entry_ended(end).await;
                 }
                 Wake::Idle => self.idle().await,
@@ -179,6 +175,13 @@ impl State {
                     }
                 }
             }
+        }
+    }
+
+    /// Takes what was written before an end that is told already.
+    fn log_rest(&mut self, written: &mut mpsc::Receiver<OutputPiece>) {
+        while let Ok((stream, bytes)) = written.try_recv() {
+            self.log.write(stream, &bytes);
         }
     }
 

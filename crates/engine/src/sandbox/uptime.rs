@@ -9,8 +9,15 @@ use store::{EndReason, SandboxState};
 use super::{handle::What, operations::Ongoing, task::State};
 use crate::{Error, ErrorKind, Result};
 
-/// Of a sandbox of which nothing runs.
-const NOT_RUNNING: &str = "The sandbox does not run";
+/// What takes a sandbox that runs is asked of one that does not.
+pub(super) fn not_running() -> Error {
+    Error::new(ErrorKind::Conflict, "The sandbox does not run")
+}
+
+/// The same, and it is paused.
+pub(super) fn paused() -> Error {
+    Error::new(ErrorKind::Conflict, "The sandbox is paused; resume it first")
+}
 
 impl State {
     /// Whether it is one that is kept up, and not one that is launched for each run of its program.
@@ -39,8 +46,10 @@ impl State {
         if self.is_kept_up() && self.up && !self.is_paused() {
             return Ok(());
         }
-        let text = if self.is_paused() { "The sandbox is paused already" } else { NOT_RUNNING };
-        Err(Error::new(ErrorKind::Conflict, text))
+        if self.is_paused() {
+            return Err(Error::new(ErrorKind::Conflict, "The sandbox is paused already"));
+        }
+        Err(not_running())
     }
 
     /// Whether it is to be resumed: of one that runs no, if that will do, else it is an error.
@@ -49,7 +58,7 @@ impl State {
             (true, _) => Ok(true),
             (false, true) if or_running => Ok(false),
             (false, true) => Err(Error::new(ErrorKind::Conflict, "The sandbox is not paused")),
-            (false, false) => Err(Error::new(ErrorKind::Conflict, NOT_RUNNING)),
+            (false, false) => Err(not_running()),
         }
     }
 

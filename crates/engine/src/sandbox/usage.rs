@@ -1,7 +1,6 @@
-//! The task's part in a sandbox's use: who uses it, what use renews, and what happens when nobody does. Also the two
-//! small changes that a client makes to a record.
+//! The task's part in a sandbox's use: who uses it, what use renews, and what happens when nobody does.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::time::Duration;
 
 use jiff::Timestamp;
 use store::OnAccess;
@@ -11,8 +10,9 @@ use super::{
     admission::later,
     handle::{Operate, What},
     task::State,
+    uptime::{not_running, paused},
 };
-use crate::{Error, ErrorKind, Result};
+use crate::Result;
 
 /// Who uses it.
 #[derive(Debug)]
@@ -33,29 +33,27 @@ impl Default for Usage {
 const RENEWAL_MIN: Duration = Duration::from_secs(1);
 
 impl State {
-    /// Somebody begins to use it. Answers when it can be used.
+    /// Somebody begins to use it. Answers when it can be used; [`Self::access_end`] follows in any case.
     pub(super) async fn access(&mut self, reply: oneshot::Sender<Result<()>>) {
+        self.usage = Usage { now: self.usage.now + 1, last: Instant::now() };
         if !self.is_kept_up() || !self.is_up() {
-            let text = "The sandbox does not run";
-            let _ = reply.send(Err(Error::new(ErrorKind::Conflict, text)));
+            let _ = reply.send(Err(not_running()));
             return;
         }
         let OnAccess { renew_s, pause_idle_s } = self.task.record.on_access;
         let asleep = self.is_paused() || self.is_falling_asleep();
         if asleep && pause_idle_s.is_none() {
-            let text = "The sandbox is paused; resume it first";
-            let _ = reply.send(Err(Error::new(ErrorKind::Conflict, text)));
+            let _ = reply.send(Err(paused()));
             return;
         }
-        self.usage = Usage { now: self.usage.now + 1, last: Instant::now() };
         if let Some(seconds) = renew_s {
             self.lease_renew(Duration::from_secs(seconds.into())).await;
         }
         if asleep {
             let what = What::Resume { or_running: true, reply };
             self.operate(Operate { by: "access".to_owned(), what }).await;
-        } else if reply.send(Ok(())).is_err() {
-            self.access_end();
+        } else {
+            let _ = reply.send(Ok(()));
         }
     }
 
@@ -89,49 +87,5 @@ impl State {
             self.task.record.lease_until = Some(until);
             tracing::error!(sandbox = %self.task.record.id, ?error, "a lease was not renewed");
         }
-    }
-
-    /// Has its lease end at another time.
-    pub(super) async fn lease_set(&mut self, until: Timestamp, by: &str) -> Result<()> {
-        let before = self.task.record.lease_until;
-        if before.is_none() {
-            let text = "The sandbox has no time-out that could be renewed";
-            return Err(Error::new(ErrorKind::Conflict, text));
-        }
-        if !self.up && self.task.record.ended_at.is_some() {
-            return Err(Error::new(ErrorKind::Conflict, "The sandbox has ended"));
-        }
-        if until <= Timestamp::now() {
-            return Err(Error::invalid("lease", "must end in the future"));
-        }
-        self.task.record.lease_until = Some(until);
-        let written = self.record_write(Some("renewed"), by).await;
-        if written.is_err() {
-            self.task.record.lease_until = before;
-        }
-        written
-    }
-
-    /// Changes words of its metadata; one that becomes none goes.
-    pub(super) async fn metadata_patch(
-        &mut self,
-        patch: BTreeMap<String, Option<String>>,
-        by: &str,
-    ) -> Result<()> {
-        if patch.is_empty() {
-            return Ok(());
-        }
-        let before = self.task.record.metadata.clone();
-        for (word, value) in patch {
-            match value {
-                Some(value) => drop(self.task.record.metadata.insert(word, value)),
-                None => drop(self.task.record.metadata.remove(&word)),
-            }
-        }
-        let written = self.record_write(Some("metadata_changed"), by).await;
-        if written.is_err() {
-            self.task.record.metadata = before;
-        }
-        written
     }
 }

@@ -1,5 +1,7 @@
 //! A record as clients may see it.
 
+use std::sync::Arc;
+
 use store::{Pending, SandboxRecord, SandboxState};
 
 use crate::{ProgramSummary, Sandbox, program::ProgramResult};
@@ -27,7 +29,7 @@ pub(crate) fn view_of(record: &SandboxRecord) -> Sandbox {
         entrypoint: record.entrypoint.clone(),
         on_access: record.on_access,
         details: record.details.clone(),
-        env: record.env.clone(),
+        env: Arc::new(record.env.clone()),
         program: summary.and_then(|summary| serde_json::from_value::<ProgramSummary>(summary.clone()).ok()),
         last_result: record
             .last_result

@@ -73,10 +73,10 @@ pub(crate) fn routes() -> OpenApiRouter<ApiState> {
         // /v1/metrics/events
         .routes(routes!(server::metrics_event))
         // /v1/pools…, /v1/templates…
-        .routes(routes!(unsupported::pools_get, unsupported::pools_post))
-        .routes(routes!(unsupported::pool_get, unsupported::pool_put, unsupported::pool_delete))
-        .routes(routes!(unsupported::templates_get, unsupported::templates_post))
-        .routes(routes!(unsupported::template_get, unsupported::template_delete));
+        .routes(routes!(unsupported::pools))
+        .routes(routes!(unsupported::pool))
+        .routes(routes!(unsupported::templates))
+        .routes(routes!(unsupported::template));
     let with_token = OpenApiRouter::default()
         // /v1/sandboxes/{sandbox_id}/proxy/{port}…
         .routes(routes!(proxy::proxy_root))

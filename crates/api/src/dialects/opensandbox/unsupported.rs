@@ -10,104 +10,46 @@ fn none() -> LifecycleError {
 
 /// Not here.
 #[utoipa::path(
-    get,
+    method(get, post),
     path = "/v1/pools",
     tag = "opensandbox",
     responses((status = 501, description = "There are none", body = ErrorResponse))
 )]
-pub(super) async fn pools_get() -> LifecycleError {
+pub(super) async fn pools() -> LifecycleError {
     none()
 }
 
 /// Not here.
 #[utoipa::path(
-    post,
-    path = "/v1/pools",
-    tag = "opensandbox",
-    responses((status = 501, description = "There are none", body = ErrorResponse))
-)]
-pub(super) async fn pools_post() -> LifecycleError {
-    none()
-}
-
-/// Not here.
-#[utoipa::path(
-    get,
+    method(get, put, delete),
     path = "/v1/pools/{pool_name}",
     tag = "opensandbox",
     params(("pool_name" = String, Path, description = "Its name")),
     responses((status = 501, description = "There are none", body = ErrorResponse))
 )]
-pub(super) async fn pool_get() -> LifecycleError {
+pub(super) async fn pool() -> LifecycleError {
     none()
 }
 
 /// Not here.
 #[utoipa::path(
-    put,
-    path = "/v1/pools/{pool_name}",
-    tag = "opensandbox",
-    params(("pool_name" = String, Path, description = "Its name")),
-    responses((status = 501, description = "There are none", body = ErrorResponse))
-)]
-pub(super) async fn pool_put() -> LifecycleError {
-    none()
-}
-
-/// Not here.
-#[utoipa::path(
-    delete,
-    path = "/v1/pools/{pool_name}",
-    tag = "opensandbox",
-    params(("pool_name" = String, Path, description = "Its name")),
-    responses((status = 501, description = "There are none", body = ErrorResponse))
-)]
-pub(super) async fn pool_delete() -> LifecycleError {
-    none()
-}
-
-/// Not here.
-#[utoipa::path(
-    get,
+    method(get, post),
     path = "/v1/templates",
     tag = "opensandbox",
     responses((status = 501, description = "There are none", body = ErrorResponse))
 )]
-pub(super) async fn templates_get() -> LifecycleError {
+pub(super) async fn templates() -> LifecycleError {
     none()
 }
 
 /// Not here.
 #[utoipa::path(
-    post,
-    path = "/v1/templates",
-    tag = "opensandbox",
-    responses((status = 501, description = "There are none", body = ErrorResponse))
-)]
-pub(super) async fn templates_post() -> LifecycleError {
-    none()
-}
-
-/// Not here.
-#[utoipa::path(
-    get,
+    method(get, delete),
     path = "/v1/templates/{template_id}",
     tag = "opensandbox",
     params(("template_id" = String, Path, description = "Its name")),
     responses((status = 501, description = "There are none", body = ErrorResponse))
 )]
-pub(super) async fn template_get() -> LifecycleError {
-    none()
-}
-
-/// Not here.
-#[utoipa::path(
-    delete,
-    path = "/v1/templates/{template_id}",
-    tag = "opensandbox",
-    params(("template_id" = String, Path, description = "Its name")),
-    responses((status = 501, description = "There are none", body = ErrorResponse))
-)]
-pub(super) async fn template_delete() -> LifecycleError {
+pub(super) async fn template() -> LifecycleError {
     none()
 }

@@ -25,80 +25,48 @@ use super::{
 };
 use crate::state::ApiState;
 
-/// Passes a request on to `/` of a port inside.
-#[utoipa::path(
-    method(get, post, put, patch, delete, head, options),
-    path = "/v1/sandboxes/{sandbox_id}/proxy/{port}",
-    tag = "opensandbox",
-    params(
-        ("sandbox_id" = String, Path, description = "The sandbox"),
-        ("port" = u16, Path, description = "The port inside", minimum = 1),
-    ),
-    responses(
-        (status = 200, description = "What is answered inside, whatever its status"),
-        (status = 404, description = "There is no such sandbox", body = ErrorResponse),
-        (status = 409, description = "It is paused, or has ended", body = ErrorResponse),
-        (status = 502, description = "Nothing listens on the port", body = ErrorResponse),
-        (status = 504, description = "The sandbox does not answer", body = ErrorResponse),
-    )
-)]
-pub(super) async fn proxy_root(
-    State(state): State<ApiState>,
-    entrant: Entrant,
-    request: Request,
-) -> Result<Response, LifecycleError> {
-    pass(&state, entrant, request).await
+/// Declares a route that leads into a sandbox. They differ in their paths alone.
+macro_rules! route_inside {
+    ($(#[$doc:meta])* $name:ident, $path:literal $(, $rest:literal)?) => {
+        $(#[$doc])*
+        #[utoipa::path(
+            method(get, post, put, patch, delete, head, options),
+            path = $path,
+            tag = "opensandbox",
+            params(
+                ("sandbox_id" = String, Path, description = "The sandbox"),
+                ("port" = u16, Path, description = "The port inside", minimum = 1),
+                $(($rest = String, Path, description = "The path there"),)?
+            ),
+            responses(
+                (status = 200, description = "What is answered inside, whatever its status"),
+                (status = 404, description = "There is no such sandbox", body = ErrorResponse),
+                (status = 409, description = "It is paused, or has ended", body = ErrorResponse),
+                (status = 502, description = "Nothing listens on the port", body = ErrorResponse),
+                (status = 504, description = "The sandbox does not answer", body = ErrorResponse),
+            )
+        )]
+        pub(super) async fn $name(
+            State(state): State<ApiState>,
+            entrant: Entrant,
+            request: Request,
+        ) -> Result<Response, LifecycleError> {
+            pass(&state, entrant, request).await
+        }
+    };
 }
 
-/// Passes a request on to `/` of a port inside.
-#[utoipa::path(
-    method(get, post, put, patch, delete, head, options),
-    path = "/v1/sandboxes/{sandbox_id}/proxy/{port}/",
-    tag = "opensandbox",
-    params(
-        ("sandbox_id" = String, Path, description = "The sandbox"),
-        ("port" = u16, Path, description = "The port inside", minimum = 1),
-    ),
-    responses(
-        (status = 200, description = "What is answered inside, whatever its status"),
-        (status = 404, description = "There is no such sandbox", body = ErrorResponse),
-        (status = 409, description = "It is paused, or has ended", body = ErrorResponse),
-        (status = 502, description = "Nothing listens on the port", body = ErrorResponse),
-        (status = 504, description = "The sandbox does not answer", body = ErrorResponse),
-    )
-)]
-pub(super) async fn proxy_root_slash(
-    State(state): State<ApiState>,
-    entrant: Entrant,
-    request: Request,
-) -> Result<Response, LifecycleError> {
-    pass(&state, entrant, request).await
+route_inside! {
+    /// Passes a request on to `/` of a port inside.
+    proxy_root, "/v1/sandboxes/{sandbox_id}/proxy/{port}"
 }
-
-/// Passes a request on to a path of a port inside. WebSockets pass as well.
-#[utoipa::path(
-    method(get, post, put, patch, delete, head, options),
-    path = "/v1/sandboxes/{sandbox_id}/proxy/{port}/{*path}",
-    tag = "opensandbox",
-    params(
-        ("sandbox_id" = String, Path, description = "The sandbox"),
-        ("port" = u16, Path, description = "The port inside", minimum = 1),
-        ("path" = String, Path, description = "The path there"),
-    ),
-    responses(
-        (status = 200, description = "What is answered inside, whatever its status"),
-        (status = 404, description = "There is no such sandbox", body = ErrorResponse),
-        (status = 409, description = "It is paused, or has ended", body = ErrorResponse),
-        (status = 502, description = "Nothing listens on the port", body = ErrorResponse),
-        (status = 504, description = "The sandbox does not answer", body = ErrorResponse),
-    )
-)]
-pub(super) async fn proxy_path(
-    State(state): State<ApiState>,
-    entrant: Entrant,
-    request: Request,
-) -> Result<Response, LifecycleError> {
-    pass(&state, entrant, request).await
+route_inside! {
+    /// Passes a request on to `/` of a port inside.
+    proxy_root_slash, "/v1/sandboxes/{sandbox_id}/proxy/{port}/"
+}
+route_inside! {
+    /// Passes a request on to a path of a port inside. WebSockets pass as well.
+    proxy_path, "/v1/sandboxes/{sandbox_id}/proxy/{port}/{*path}", "path"
 }
 
 async fn pass(state: &ApiState, entrant: Entrant, request: Request) -> Result<Response, LifecycleError> {

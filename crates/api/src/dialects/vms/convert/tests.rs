@@ -46,7 +46,7 @@ fn vm() -> Sandbox {
         entrypoint: None,
         on_access: engine::OnAccess::default(),
         details: None,
-        env: Vec::new(),
+        env: std::sync::Arc::default(),
         program: None,
         last_result: None,
     }

@@ -37,7 +37,7 @@ fn sandbox() -> Sandbox {
         entrypoint: None,
         on_access: engine::OnAccess::default(),
         details: None,
-        env: Vec::new(),
+        env: std::sync::Arc::default(),
         program: Some(program(Mode::Oneshot, false)),
         last_result: None,
     }

@@ -19,7 +19,10 @@ use std::{
 use rustix::{
     fs::{Mode, OFlags, fchown, fcntl_setfl, open},
     io::Errno,
-    process::{Gid, Resource, Rlimit, Uid, chdir, ioctl_tiocsctty, setrlimit, setsid, umask},
+    process::{
+        Gid, Resource, Rlimit, Signal, Uid, chdir, ioctl_tiocsctty, set_parent_process_death_signal,
+        setrlimit, setsid, umask,
+    },
     pty::{OpenptFlags, ioctl_tiocgptpeer, openpt, ptsname, unlockpt},
     stdio::{dup2_stderr, dup2_stdin, dup2_stdout},
     termios::{InputModes, OptionalActions, Winsize, tcgetattr, tcsetattr, tcsetwinsize},
@@ -377,7 +380,11 @@ fn child_run(child: &Child<'_>) -> Result<Infallible, SpawnFailure> {
     chdir(plan.cwd).map_err(at(SpawnStep::Folder))?;
     child_signals_reset();
     let first_to_close = match plan.private {
-        Some(fd) => child_private_keep(fd).map_err(at(SpawnStep::Session))?,
+        Some(fd) => {
+            // After the change of user, which takes it back. It fails for no signal that there is (prctl(2)).
+            let _ = set_parent_process_death_signal(Some(Signal::KILL));
+            child_private_keep(fd).map_err(at(SpawnStep::Session))?
+        }
         None => PRIVATE_FD,
     };
     // SAFETY: the table of descriptors is the child's own copy; nothing in it is used after this. Should the

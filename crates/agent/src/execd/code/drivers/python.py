@@ -1,12 +1,13 @@
 """Python contexts, seen from inside. This process is the template: it has loaded what most code needs, and forks for
 each context. It talks to the agent over descriptor 3, and each context over one of its own: a line of JSON per message.
 """
-import ast, asyncio, base64, builtins, collections, datetime, fcntl, functools, gc, importlib.abc, importlib.util, inspect, io
+import ast, asyncio, base64, builtins, collections, ctypes, datetime, fcntl, functools, gc, importlib.abc, importlib.util, inspect, io
 import itertools, json, linecache, math, os, pathlib, random, re, resource, shutil, signal, socket, subprocess, sys
 import tempfile, textwrap, threading, time, traceback, types, typing, urllib.parse, uuid, warnings
 import __future__
 
 RLIMIT_LOCKS = 10
+PR_SET_PDEATHSIG = 1
 PRIVATE_FD_MIN = 200
 MESSAGE_BYTES_MAX = 48 << 20
 JSON_DEPTH_MAX = 100
@@ -333,7 +334,10 @@ def describe(error):
     return {"ename": type(error).__name__, "evalue": text, "traceback": lines}
 
 
-def context_become(request, fds):
+prctl = ctypes.CDLL(None, use_errno=True).prctl
+
+
+def context_become(request, fds, middle):
     """The forked process becomes a context with these two streams and this connection."""
     os.setsid()
     os.dup2(fds[0], 1)
@@ -348,14 +352,20 @@ def context_become(request, fds):
     for fd in fds:
         os.close(fd)
     gc.unfreeze()
+    # Code that computes would not see that the agent is gone. The kernel does, from when the agent is the parent.
+    while os.getppid() == middle:
+        os.sched_yield()
+    prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
     return Context(control)
 
 
 def context_fork():
-    """Forks twice, so that the context is nobody's child but the agent's. Its number here, `None` in the context."""
+    """Forks twice, so that the context is nobody's child but the agent's. Its number here, and 0; in the context 0, and
+    the number of the process between."""
     read_end, write_end = os.pipe()
     child = os.fork()
     if not child:
+        middle = os.getpid()
         try:
             grandchild = os.fork()
         except OSError:
@@ -363,14 +373,14 @@ def context_fork():
         if not grandchild:
             os.close(read_end)
             os.close(write_end)
-            return None
+            return 0, middle
         os.write(write_end, b"%d" % grandchild)
         os._exit(0)
     os.close(write_end)
     os.waitpid(child, 0)
     number = os.read(read_end, 32)
     os.close(read_end)
-    return int(number or 0)
+    return int(number or 0), 0
 
 
 def template_serve():
@@ -391,12 +401,12 @@ def template_serve():
             os._exit(0)
         request = json.loads(line)
         try:
-            pid = context_fork()
+            pid, middle = context_fork()
         except OSError:
-            pid = 0
-        if pid is None:
+            pid, middle = 0, 0
+        if middle:
             agent.close()
-            return context_become(request, fds)
+            return context_become(request, fds, middle)
         for fd in fds:
             os.close(fd)
         agent.sendall(b'{"type":"forked","pid":%d}\n' % pid)

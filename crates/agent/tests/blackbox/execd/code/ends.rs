@@ -77,3 +77,24 @@ fn contexts_outlive_the_template_and_there_is_another() {
     let other = create(&agent, "python");
     assert_eq!(value(&agent, &other, "6"), "6");
 }
+
+#[test]
+fn a_context_ends_with_its_agent_also_while_it_computes() {
+    for (language, code) in [
+        ("python", "import os\nprint('on', os.getpid())\nwhile True: pass"),
+        ("javascript", "console.log('on', process.pid); while (true) {}"),
+        ("bash", "echo on $$; while :; do :; done"),
+    ] {
+        let agent = HttpAgent::start();
+        let id = create(&agent, language);
+        let mut answer = super::begin(&agent, &id, code);
+        let mut read = String::new();
+        while !read.contains("\"text\":\"on") {
+            read.push_str(std::str::from_utf8(&answer.chunk()).unwrap());
+        }
+        let contexts = agent.agent.children();
+        assert!(!contexts.is_empty());
+        std::process::Command::new("kill").args(["-9", &agent.agent.pid().to_string()]).status().unwrap();
+        eventually("all of them have ended", || !contexts.iter().any(|pid| is_alive(pid)));
+    }
+}

@@ -23,7 +23,8 @@ pub struct Traces {
     pub mounts: BTreeSet<String>,
     /// Network interfaces of the instance.
     pub interfaces: BTreeSet<String>,
-    /// Files and folders below `run`, `storage/sandboxes`, `storage/snapshots`, `launcher` and `server/logs`.
+    /// Files and folders below `run`, `storage/sandboxes`, `storage/snapshots`, `storage/volumes`, `launcher` and
+    /// `server/logs`.
     pub files: BTreeSet<String>,
     /// Open files of the launcher, without the user namespaces that it keeps: one for each sandbox that ran
     /// at the same time as others, to be used again.
@@ -46,7 +47,9 @@ impl Traces {
         let first = FIRST_ID + instance * IDS_PER_INSTANCE;
         pids.extend(pids_of_users(&(first..first + IDS_PER_INSTANCE)));
         let mut files = BTreeSet::new();
-        for folder in ["run", "storage/sandboxes", "storage/snapshots", "launcher", "server/logs"] {
+        for folder in
+            ["run", "storage/sandboxes", "storage/snapshots", "storage/volumes", "launcher", "server/logs"]
+        {
             files.extend(tree(&data.join(folder)));
         }
         Self {

@@ -85,7 +85,12 @@ fn main() -> ExitCode {
 fn command_run(command: Command) -> Result<(), Box<dyn Error>> {
     let workspace = Workspace::read()?;
     match command {
-        Command::Setup(args) => setup::setup(args.purpose())?,
+        Command::Setup(args) => {
+            setup::setup(args.purpose())?;
+            if args.purpose() == Purpose::Tests {
+                setup::clients_install(&workspace)?;
+            }
+        }
         Command::Build => {
             let binary = release::build(&workspace)?;
             eprintln!("built {}", binary.display());

@@ -48,9 +48,7 @@ pub fn router(engine: Engine, settings: ApiSettings) -> Router {
     let gate = Arc::new(Gate::new(engine.clone(), settings.insecure_no_auth));
     let router = router.with_state(ApiState { engine, settings: Arc::clone(&settings), document });
     let router = dialects::vms::door(unknown_answer(router));
-    let router =
-        dialects::opensandbox::door(router.layer(middleware::from_fn_with_state(gate, auth::identify)));
-    edge(router, settings)
+    edge(router.layer(middleware::from_fn_with_state(gate, auth::identify)), settings)
 }
 
 /// Every route and its description. A route gets in here through `routes!` only: what is served is
@@ -74,9 +72,10 @@ fn unknown_answer(router: Router) -> Router {
 /// Puts around `router` what every request passes, outermost last.
 fn edge(router: Router, settings: Arc<ApiSettings>) -> Router {
     let budget = Arc::new(Budget::new(settings.body_memory_bytes));
-    router
+    let router = router
         .layer(middleware::from_fn_with_state(budget, budget::memory_bound))
-        .layer(middleware::from_fn_with_state(settings, origin::origin_check))
+        .layer(middleware::from_fn_with_state(settings, origin::origin_check));
+    dialects::opensandbox::door(router)
         .layer(middleware::from_fn(access_log::request_log))
         .layer(middleware::from_fn(request_id::request_id_assign))
 }

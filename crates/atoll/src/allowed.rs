@@ -13,7 +13,7 @@ use protocol::HostPath;
 
 use crate::{
     cli,
-    failure::{Failure, Outcome},
+    failure::{During, Failure, Outcome},
 };
 
 /// Ids that a sandbox has: 0 up to this one.
@@ -57,6 +57,30 @@ pub(crate) fn folder(option: &str, path: &Path) -> Outcome<HostPath> {
     }
     Err(refused(option, &path.to_string_lossy(), "an absolute path"))
 }
+
+/// A folder below which sandboxes may have the host's folders: its path without a slash at the end, and where it is.
+/// Nothing of Atoll's own lies in it, nor it in that.
+pub(crate) fn volume_prefix(path: &Path, data: &HostPath) -> Outcome<(String, HostPath)> {
+    let given = folder("volume_prefix", path)?;
+    let what = format!("volume_prefix: look at {given}");
+    let found = std::fs::canonicalize(given.as_path()).during(&what)?;
+    let data = std::fs::canonicalize(data.as_path()).unwrap_or_else(|_| data.as_path().to_owned());
+    let text = path.to_str().map(|text| text.trim_end_matches('/')).unwrap_or_default();
+    let is_plain = text.split('/').skip(1).all(|name| !matches!(name, "" | "." | ".."));
+    let is_apart = !data.starts_with(&found) && !found.starts_with(&data);
+    let is_systems = SYSTEM_FOLDERS.iter().any(|system| found.starts_with(system));
+    if !text.is_empty() && is_plain && is_apart && !is_systems && found.is_dir() {
+        return Ok((text.to_owned(), HostPath::new(found)));
+    }
+    let allowed = format!(
+        "a folder that is there, by its plain path, apart from {} and the kernel's own folders",
+        data.display()
+    );
+    Err(refused("volume_prefix", &path.to_string_lossy(), allowed))
+}
+
+/// The kernel's own folders: what is written there is no file.
+const SYSTEM_FOLDERS: [&str; 3] = ["/proc", "/sys", "/dev"];
 
 /// A name that clients call the server by.
 pub(crate) fn host(text: &str) -> Outcome<String> {

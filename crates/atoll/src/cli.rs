@@ -42,6 +42,9 @@ pub(crate) enum Command {
     Logs(LogsOptions),
     /// End sandboxes and remove everything of them
     Rm(RmOptions),
+    /// Volumes that a server keeps: list and remove them
+    #[command(subcommand)]
+    Volume(VolumeCommand),
     /// Keys of the API: make, list and revoke them (needs root)
     #[command(subcommand)]
     Keys(KeysCommand),
@@ -211,6 +214,23 @@ pub(crate) struct RmOptions {
     /// The sandboxes' ids, as `atoll ps` shows them
     #[arg(required = true, value_parser = sandbox_id)]
     pub(crate) ids: Vec<SandboxId>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum VolumeCommand {
+    /// List the key's volumes; with an administrator's key everybody's
+    List(ServerOptions),
+    /// Remove volumes with all they hold
+    Rm(VolumeRmOptions),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct VolumeRmOptions {
+    #[command(flatten)]
+    pub(crate) server: ServerOptions,
+    /// The volumes' names, or ids, as `atoll volume list` shows them
+    #[arg(required = true, value_parser = volume_name)]
+    pub(crate) volumes: Vec<String>,
 }
 
 #[derive(Debug, Subcommand)]
@@ -487,6 +507,14 @@ fn server_address(text: &str) -> Result<String, String> {
 
 fn sandbox_id(text: &str) -> Result<SandboxId, String> {
     text.parse().map_err(|_| "this is no id of a sandbox; `atoll ps` lists them".to_owned())
+}
+
+fn volume_name(text: &str) -> Result<String, String> {
+    let is_known = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
+    match !text.is_empty() && text.bytes().all(is_known) {
+        true => Ok(text.to_owned()),
+        false => Err("this is no name of a volume; `atoll volume list` shows them".to_owned()),
+    }
 }
 
 fn variable(text: &str) -> Result<(String, String), String> {

@@ -66,6 +66,12 @@ pub(crate) struct ServeOptions {
     /// What a sandbox may write [default: 2G]
     #[arg(long, env = "ATOLL_DISK_DEFAULT", value_name = "SIZE")]
     pub(crate) disk_default: Option<String>,
+    /// What a named volume may hold of which nothing is said [default: 10G]
+    #[arg(long, env = "ATOLL_VOLUME_DISK_DEFAULT", value_name = "SIZE")]
+    pub(crate) volume_disk_default: Option<String>,
+    /// A folder below which sandboxes may have the host's folders as volumes; may be given several times
+    #[arg(long, env = "ATOLL_VOLUME_PREFIX", value_delimiter = ',', value_name = "FOLDER")]
+    pub(crate) volume_prefix: Vec<PathBuf>,
     /// How many times that a sandbox and its snapshots may hold together [default: 4]
     #[arg(long, env = "ATOLL_SNAPSHOT_DISK_FACTOR", value_name = "NUMBER")]
     pub(crate) snapshot_disk_factor: Option<u32>,
@@ -131,6 +137,8 @@ pub(crate) fn server_uid(user_id: Option<u32>) -> Outcome<u32> {
 const BODY_RANGE: RangeInclusive<u64> = 1 << 10..=1 << 40;
 /// Each of a run's two output streams, which the server and the sandbox's agent hold in memory.
 const OUTPUT_RANGE: RangeInclusive<u64> = 1 << 10..=1 << 30;
+/// What a volume can do with.
+const VOLUME_BYTES_MIN: u64 = 1 << 20;
 const TIMEOUT_MIN: Duration = Duration::from_millis(1);
 const LEASE_MIN: Duration = Duration::from_secs(1);
 
@@ -166,6 +174,8 @@ impl ServeOptions {
             memory_default: self.memory_default.or(file.memory_default),
             memory_max: self.memory_max.or(file.memory_max),
             disk_default: self.disk_default.or(file.disk_default),
+            volume_disk_default: self.volume_disk_default.or(file.volume_disk_default),
+            volume_prefix: list(self.volume_prefix, file.volume_prefix),
             snapshot_disk_factor: self.snapshot_disk_factor.or(file.snapshot_disk_factor),
             pids_default: self.pids_default.or(file.pids_default),
             cpu_default: self.cpu_default.or(file.cpu_default),
@@ -212,6 +222,10 @@ impl ServeOptions {
         set_size(&mut default.memory_bytes, &self.memory_default, "memory_default")?;
         set_size(&mut max.memory_bytes, &self.memory_max, "memory_max")?;
         set_size(&mut default.disk_bytes, &self.disk_default, "disk_default")?;
+        if let Some(text) = &self.volume_disk_default {
+            let range = VOLUME_BYTES_MIN..=settings.volume_bytes_max;
+            settings.volume_bytes_default = allowed::size("volume_disk_default", text, range)?;
+        }
         if let Some(text) = &self.output_max {
             settings.output_bytes_max = allowed::size("output_max", text, OUTPUT_RANGE)?;
         }
@@ -267,6 +281,14 @@ impl ServeOptions {
         }
         let user = self.vm_user.as_deref().map(allowed::user).transpose()?;
         Ok(VmsSettings { base_vm, user })
+    }
+
+    /// Folders below which sandboxes may have volumes: as clients call them, and where they are.
+    pub(crate) fn volume_prefixes(&self, data: &HostPath) -> Outcome<Vec<(String, HostPath)>> {
+        if self.volume_prefix.len() > usize::from(u8::MAX) {
+            return Err(Failure::new(format!("volume_prefix: at most {} folders", u8::MAX)));
+        }
+        self.volume_prefix.iter().map(|folder| allowed::volume_prefix(folder, data)).collect()
     }
 
     /// The folder of the toolchains, if it is another one than usual.
@@ -349,6 +371,7 @@ mod tests {
             ("hosts_allowed = ['a b']", "\"a b\"", "atoll.example.org"),
             ("hosts_allowed = ['https://a.example']", "\"https://a.example\"", "atoll.example.org"),
             ("hosts_allowed = ['a.example', '']", "\"\"", "atoll.example.org"),
+            ("volume_disk_default = '1K'", "\"1K\"", "between 1M and 1T"),
             ("vm_user = ''", "\"\"", "a name or a number"),
             ("vm_user = 'a:b'", "\"a:b\"", "a name or a number"),
             ("vm_user = '70000'", "\"70000\"", "65535"),

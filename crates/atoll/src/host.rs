@@ -11,6 +11,7 @@ use jail::{
     instance::{InstanceLease, instance_claim},
     launcher::{AtServerEnd, LauncherConfig, LauncherProcess, NetworkConfig, network_check},
 };
+use protocol::HostPath;
 use storage::{
     host_image::{HostImageOptions, host_image_build},
     layout::{DataDir, DataDirLock, LayoutError},
@@ -33,6 +34,7 @@ pub(crate) struct HostOptions {
     pub(crate) network_allow: Vec<(Ipv4Addr, u8)>,
     pub(crate) at_server_end: AtServerEnd,
     pub(crate) prepare_ahead: bool,
+    pub(crate) volume_prefixes: Vec<HostPath>,
 }
 
 /// A host that is ready.
@@ -119,6 +121,7 @@ pub(crate) fn prepare(options: HostOptions) -> Outcome<Host> {
         agent: AGENT,
         at_server_end: options.at_server_end,
         prepare_ahead: options.prepare_ahead,
+        volume_prefixes: options.volume_prefixes,
     };
     if !program_exists("nft") {
         notes.push(

@@ -49,12 +49,17 @@ pub(crate) fn request(method: &str, server: &ServerAccess, path: &str) -> Outcom
         if text.is_empty() { Some(Value::Null) } else { serde_json::from_str(&text).ok() };
     match body {
         Some(body) if status.is_success() => Ok(body),
-        Some(body) if body.get("error").is_some_and(Value::is_string) => {
-            Err(refused(status, body["error"].as_str().unwrap_or_default(), key.is_some()))
+        Some(body) if said(&body).is_some() => {
+            Err(refused(status, said(&body).unwrap_or_default(), key.is_some()))
         }
         _ => Err(Failure::new(format!("what answers at {server} is no Atoll server: it said {status}"))
             .hint("say --server, or set ATOLL_SERVER, where yours listens elsewhere")),
     }
+}
+
+/// What an error says, in the words of the interface that it comes from.
+fn said(body: &Value) -> Option<&str> {
+    body.get("error").or_else(|| body.get("message")).and_then(Value::as_str)
 }
 
 /// Whether it can be a key. It is not told: others may read what is written here.
@@ -71,6 +76,9 @@ fn refused(status: StatusCode, said: &str, key_given: bool) -> Failure {
     match status {
         StatusCode::UNAUTHORIZED if !key_given => {
             failure.hint("set ATOLL_KEY, or say --key; root makes one with `atoll keys create`")
+        }
+        StatusCode::NOT_FOUND if said.starts_with("Volume") => {
+            failure.hint("`atoll volume list` shows what there is")
         }
         StatusCode::NOT_FOUND => {
             failure.hint("`atoll ps` lists what there is; an ended sandbox goes when its lease is over")

@@ -3,7 +3,7 @@
 use std::{collections::HashSet, sync::Arc};
 
 use protocol::SandboxId;
-use store::{Batch, Counter, Pending, SandboxRecord};
+use store::{Batch, Counter, Pending, SandboxRecord, SandboxVolume, StoreError};
 use tokio::sync::oneshot;
 
 use crate::{
@@ -33,7 +33,7 @@ impl Engine {
         spec: SandboxSpec,
         beginning: Beginning,
     ) -> Result<Sandbox> {
-        let Admitted { mut record, program } = self.admit(caller, spec)?;
+        let Admitted { mut record, program, volumes } = self.admit(caller, spec)?;
         if let Some(origin) = beginning.origin {
             let snapshot = self.snapshot_record(caller, origin).await?;
             record.image = snapshot.image;
@@ -43,10 +43,19 @@ impl Engine {
         let (engine, caller) = (self.clone(), caller.clone());
         // A task of its own: a record that nobody looks after would stay until the next start.
         let made = tokio::spawn(async move {
-            match body {
+            let (volumes, volumes_made) = engine.volumes_have(&caller, volumes).await?;
+            let named: Vec<_> = volumes.iter().filter_map(SandboxVolume::named).collect();
+            record.volumes = volumes;
+            let made = match body {
                 Some(body) => engine.make(&caller, record, Some(body), None).await,
                 None => engine.make_and_begin(&caller, record, beginning).await,
+            };
+            if made.is_err() {
+                engine.inner.volumes_end(&volumes_made).await;
+                // One that was removed meanwhile may have got its folder again.
+                engine.inner.volumes_clear(&named).await;
             }
+            made
         });
         made.await.map_err(Error::internal)?
     }
@@ -104,7 +113,7 @@ impl Engine {
             .counter_add(Counter::SandboxesCreated, 1);
         // One that is still to be launched is settled when it is.
         let batch = if view.program.is_some() { batch.durable() } else { batch };
-        self.inner.store.apply(batch).await.map_err(Error::internal)?;
+        self.inner.store.apply(batch).await.map_err(not_recorded)?;
         let handle = task_start(Task { engine: Arc::clone(&self.inner), record, job: None, runs: false });
         if let Some((_, first)) = first {
             let _ = handle.commands.send(Command::Operate(first));
@@ -166,5 +175,15 @@ impl Engine {
             }
             None => Err(Error::new(ErrorKind::NotFound, format!("Sandbox {name:?} not found"))),
         }
+    }
+}
+
+/// Why a sandbox could not be put on record.
+fn not_recorded(error: StoreError) -> Error {
+    match error {
+        StoreError::NotFound { noun: "volume", .. } => {
+            Error::new(ErrorKind::Conflict, "A volume of the sandbox was removed meanwhile; try again")
+        }
+        error => Error::internal(error),
     }
 }

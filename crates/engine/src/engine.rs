@@ -139,7 +139,7 @@ impl Engine {
     /// # Errors
     /// Those of [`Self::sandbox_create`] and [`Self::program_run`].
     pub async fn program_run_once(&self, caller: &Caller, spec: SandboxSpec) -> Result<ProgramResult> {
-        let Admitted { record, program } = self.admit(caller, spec)?;
+        let Admitted { record, program, .. } = self.admit(caller, spec)?;
         let Some(program) = program.filter(|program| program.mode == Mode::Oneshot) else {
             return Err(Error::invalid("mode", "a program that nothing is kept of must be one-shot"));
         };
@@ -173,7 +173,7 @@ impl Engine {
         arguments: Vec<String>,
         streams: Streams,
     ) -> Result<ProgramResult> {
-        let Admitted { record, program } = self.admit(caller, spec)?;
+        let Admitted { record, program, .. } = self.admit(caller, spec)?;
         let Some(program) = program.filter(|program| program.mode == Mode::Oneshot) else {
             return Err(Error::invalid("mode", "a program that nothing is kept of must be one-shot"));
         };

@@ -5,6 +5,8 @@
 
 use std::fmt;
 
+use crate::VolumeProblem;
+
 /// What a client can do about an error. Dialects map each to their own status and shape.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ErrorKind {
@@ -43,6 +45,7 @@ pub struct Error {
     kind: ErrorKind,
     public: String,
     source: Option<Box<dyn std::error::Error + Send + Sync>>,
+    volume: Option<VolumeProblem>,
 }
 
 /// A result of an engine operation.
@@ -51,7 +54,7 @@ pub type Result<T> = std::result::Result<T, Error>;
 impl Error {
     /// An error with a text for the client.
     pub fn new(kind: ErrorKind, public: impl Into<String>) -> Self {
-        Self { kind, public: public.into(), source: None }
+        Self { kind, public: public.into(), source: None, volume: None }
     }
 
     /// The same with the cause, for the log.
@@ -64,6 +67,17 @@ impl Error {
     /// A wrong field of the request. The text starts with the field's name.
     pub fn invalid(field: &'static str, problem: impl fmt::Display) -> Self {
         Self::new(ErrorKind::Invalid { field }, format!("{field}: {problem}"))
+    }
+
+    /// A volume that can't be had as it is asked for.
+    pub fn volume(problem: VolumeProblem, public: impl Into<String>) -> Self {
+        Self { volume: Some(problem), ..Self::new(ErrorKind::Invalid { field: "volumes" }, public) }
+    }
+
+    /// What is wrong with a volume, if that is it.
+    #[must_use]
+    pub fn volume_problem(&self) -> Option<VolumeProblem> {
+        self.volume
     }
 
     /// An unknown sandbox.

@@ -166,6 +166,7 @@ fn record(caller: &Caller, original: SandboxRecord) -> SandboxRecord {
         end: None,
         network: NetworkMode::None,
         network_policy: None,
+        volumes: Vec::new(),
         limits,
         env: Vec::new(),
         metadata: std::collections::BTreeMap::new(),
@@ -229,6 +230,7 @@ impl Export {
             origin: Some(self.origin),
             total_bytes: self.engine.settings.total_bytes(&record.limits),
             network_policy: None,
+            volumes: Vec::new(),
         };
         let Err(error) = self.engine.runtime.launch(spec).await else { return Ok(()) };
         let taken = self.engine.store.snapshot_list(self.of).await.map_err(Error::internal)?;

@@ -27,6 +27,7 @@ mod sandbox_spec;
 mod settings;
 mod snapshot;
 mod tokens;
+mod volumes;
 
 pub use access::{AgentStream, Target};
 pub use archive::{Archive, IMPORT_MEMORY_BYTES};
@@ -46,3 +47,4 @@ pub use sandbox_spec::{
 pub use settings::Settings;
 pub use snapshot::{Snapshot, SnapshotName, SnapshotSpec};
 pub use tokens::Purpose;
+pub use volumes::{Volume, VolumeProblem, VolumeSourceSpec, VolumeSpec};

@@ -15,7 +15,7 @@ use jail::{
     launcher::LauncherProcess,
 };
 use protocol::{
-    SandboxId, SnapshotId,
+    SandboxId, SnapshotId, VolumeId,
     launcher::{Found, LaunchSpec, Stats},
     policy::NetworkPolicy,
 };
@@ -224,6 +224,19 @@ impl Runtime for NativeRuntime {
         self.ask(|launcher| async move { launcher.snapshot_list().await }).await
     }
 
+    async fn volume_create(&self, volume: VolumeId, bytes: u64) -> Result<(), RuntimeError> {
+        room::room_check(&self.data)?;
+        self.ask(|launcher| async move { launcher.volume_create(volume, bytes).await }).await
+    }
+
+    async fn volume_remove(&self, volume: VolumeId) -> Result<(), RuntimeError> {
+        self.ask(|launcher| async move { launcher.volume_remove(volume).await }).await
+    }
+
+    async fn volume_list(&self) -> Result<Vec<VolumeId>, RuntimeError> {
+        self.ask(|launcher| async move { launcher.volume_list().await }).await
+    }
+
     async fn agent_connect(&self, sandbox: SandboxId) -> Result<UnixStream, RuntimeError> {
         let socket = self.data.agent_socket(sandbox);
         UnixStream::connect(socket.as_path()).await.map_err(RuntimeError::AgentGone)
@@ -233,7 +246,13 @@ impl Runtime for NativeRuntime {
 impl From<CallError> for RuntimeError {
     fn from(error: CallError) -> Self {
         match error {
-            CallError::Failed(failure) => Self::Step { step: failure.to_string(), errno: failure.errno },
+            CallError::Failed(failure) => {
+                let (step, errno) = (failure.to_string(), failure.errno);
+                match failure.volume {
+                    Some(fault) => Self::Volume { fault, step, errno },
+                    None => Self::Step { step, errno },
+                }
+            }
             CallError::Gone(_) => Self::Broken(Box::new(error)),
         }
     }

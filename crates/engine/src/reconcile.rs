@@ -4,10 +4,10 @@
 use std::collections::{HashMap, HashSet};
 
 use jiff::Timestamp;
-use protocol::{SandboxId, SnapshotId, launcher::Found};
+use protocol::{SandboxId, SnapshotId, VolumeId, launcher::Found};
 use store::{
-    Batch, EndReason, Fact, Page, Pending, SandboxFilter, SandboxRecord, SandboxState, SnapshotRecord, Store,
-    StoreError,
+    Batch, EndReason, Fact, Page, Pending, SandboxFilter, SandboxRecord, SandboxState, SandboxVolume,
+    SnapshotRecord, Store, StoreError, VolumeRecord,
 };
 
 use crate::{
@@ -31,7 +31,8 @@ pub(crate) async fn reconcile(
         intents.into_iter().partition(|intent| intent.name.is_some() && there.contains(&intent.id));
     let last_boot = store.fact_get(Fact::Boot).await.map_err(Error::internal)?;
     if last_boot.is_none() && page.records.is_empty() {
-        unknown_snapshots_refuse(there.len())?;
+        unknown_refuse("snapshots", there.len())?;
+        unknown_refuse("volumes", runtime.volume_list().await.map_err(Error::internal)?.len())?;
     }
     let rebooted = last_boot.is_some_and(|boot| boot != settings.boot);
     let lost =
@@ -49,6 +50,8 @@ pub(crate) async fn reconcile(
             tracing::info!(sandbox = %record.id, "removing a sandbox that was being made or removed");
             runtime.remove(record.id).await.map_err(Error::internal)?;
             batch = batch.sandbox_delete(record.id);
+            let ending = record.volumes.iter().filter_map(SandboxVolume::ends_with_it);
+            batch = ending.fold(batch, Batch::volume_delete_unused);
             gone.insert(record.id);
             continue;
         }
@@ -106,7 +109,27 @@ pub(crate) async fn reconcile(
         tracing::info!(%snapshot, "removing a snapshot that is not on record");
         runtime.snapshot_remove(snapshot).await.map_err(Error::internal)?;
     }
+    volumes_reconcile(store, runtime).await?;
     Ok(kept)
+}
+
+/// A folder without a record is one that was being removed; a record without a folder is one that was being made.
+async fn volumes_reconcile(store: &Store, runtime: &dyn Runtime) -> Result<()> {
+    let mut there: HashSet<VolumeId> =
+        runtime.volume_list().await.map_err(Error::internal)?.into_iter().collect();
+    let mut batch = Batch::new();
+    for VolumeRecord { id, name, .. } in store.volume_list(None).await.map_err(Error::internal)? {
+        if !there.remove(&id) {
+            tracing::warn!(volume = %id, name, "forgetting a volume that is not in the storage");
+            batch = batch.volume_forget(id);
+        }
+    }
+    store.apply(batch).await.map_err(Error::internal)?;
+    for volume in there {
+        tracing::info!(%volume, "removing a volume that is not on record");
+        runtime.volume_remove(volume).await.map_err(Error::internal)?;
+    }
+    Ok(())
 }
 
 /// What a snapshot's own note says, where its row went with a power cut: the database's newest rows may not have
@@ -144,16 +167,16 @@ fn was_alive(state: SandboxState) -> bool {
     matches!(state, Running | Pausing | Paused | Resuming)
 }
 
-/// Under a database that no server has used yet there are no snapshots. If there are, it is not the one that belongs to
+/// Under a database that no server has used yet there are no snapshots and no volumes. If there are, it is not the one that belongs to
 /// the storage, and what is on none of its records must not be removed.
-fn unknown_snapshots_refuse(there: usize) -> Result<()> {
+fn unknown_refuse(what: &str, there: usize) -> Result<()> {
     if there == 0 {
         return Ok(());
     }
     let text = format!(
-        "the database is new, and the storage has {there} snapshots that it would lose: put back the database that \
+        "the database is new, and the storage has {there} {what} that it would lose: put back the database that \
          belongs to this data directory, or choose another data directory; to give them up, delete what is in \
-         storage/snapshots"
+         storage/{what}"
     );
     Err(Error::new(ErrorKind::Refused, text))
 }

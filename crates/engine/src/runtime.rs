@@ -2,9 +2,10 @@
 
 use async_trait::async_trait;
 use protocol::{
-    SandboxId, SnapshotId,
+    SandboxId, SnapshotId, VolumeId,
     launcher::{Found, LaunchSpec, Stats},
     policy::NetworkPolicy,
+    volume::VolumeFault,
 };
 use tokio::net::UnixStream;
 
@@ -14,6 +15,16 @@ pub enum RuntimeError {
     /// A step failed; nothing was left half done.
     #[error("{step}")]
     Step {
+        /// The step, with what it was done on.
+        step: String,
+        /// The error number of errno(3), or 0.
+        errno: i32,
+    },
+    /// A launch failed for one of its volumes; nothing was left half done.
+    #[error("{step}")]
+    Volume {
+        /// Which, and what is wrong with it.
+        fault: VolumeFault,
         /// The step, with what it was done on.
         step: String,
         /// The error number of errno(3), or 0.
@@ -111,6 +122,15 @@ pub trait Runtime: Send + Sync + 'static {
 
     /// Every snapshot.
     async fn snapshot_list(&self) -> Result<Vec<SnapshotId>, RuntimeError>;
+
+    /// Makes an empty volume, unless it is there.
+    async fn volume_create(&self, volume: VolumeId, bytes: u64) -> Result<(), RuntimeError>;
+
+    /// Removes a volume, if there is one. No sandbox has it.
+    async fn volume_remove(&self, volume: VolumeId) -> Result<(), RuntimeError>;
+
+    /// Every volume.
+    async fn volume_list(&self) -> Result<Vec<VolumeId>, RuntimeError>;
 
     /// Every sandbox of which something is there.
     async fn inventory(&self) -> Result<Vec<Found>, RuntimeError>;

@@ -7,7 +7,7 @@ use protocol::{SandboxId, SnapshotId, launcher::NetworkMode, limits::Limits, pol
 pub use store::{EndReason, OnAccess, SandboxState};
 
 use crate::{
-    SnapshotSpec,
+    SnapshotSpec, VolumeSpec,
     program::{Language, Mode, Program, ProgramResult},
 };
 
@@ -55,6 +55,8 @@ pub struct SandboxSpec {
     pub on_access: OnAccess,
     /// Words of the dialect's own, kept for it.
     pub details: Option<serde_json::Value>,
+    /// Folders that outlive it, or belong to the host.
+    pub volumes: Vec<VolumeSpec>,
 }
 
 impl SandboxSpec {
@@ -74,6 +76,7 @@ impl SandboxSpec {
             entrypoint: None,
             on_access: OnAccess::default(),
             details: None,
+            volumes: Vec::new(),
         }
     }
 }

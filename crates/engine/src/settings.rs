@@ -38,6 +38,15 @@ pub struct Settings {
     pub output_bytes_max: u64,
     /// Environment of every process of the `host` image.
     pub environment: Vec<(String, String)>,
+    /// Volumes of everybody together.
+    pub volumes_max: usize,
+    /// What a volume may hold of which nothing is said.
+    pub volume_bytes_default: u64,
+    /// The most that may be said.
+    pub volume_bytes_max: u64,
+    /// Folders of the host below which sandboxes may have volumes, as clients call them; no slash at the end. The
+    /// runtime has them in the same order.
+    pub volume_prefixes: Vec<String>,
     /// Whether this host can give sandboxes a network.
     pub network_available: bool,
     /// The boot of the host, as the kernel names it: what ran in another one is gone.
@@ -94,6 +103,10 @@ impl Default for Settings {
             programs_bytes_max: 8 << 30,
             output_bytes_max: 8 << 20,
             environment: Vec::new(),
+            volumes_max: 1000,
+            volume_bytes_default: 10 << 30,
+            volume_bytes_max: 1 << 40,
+            volume_prefixes: Vec::new(),
             network_available: true,
             boot: String::new(),
         }

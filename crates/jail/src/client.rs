@@ -13,7 +13,7 @@ use std::{
 };
 
 use protocol::{
-    SandboxId, SnapshotId,
+    SandboxId, SnapshotId, VolumeId,
     agent::ExitStatus,
     launcher::{
         Call, DATAGRAM_BYTES_MAX, Failure, Found, INVENTORY_PAGE, KnownAddress, LaunchSpec, LaunchTimings,
@@ -303,6 +303,42 @@ impl LauncherClient {
         self.call_done(Request::NetworkAddresses { sandbox, known }).await
     }
 
+    /// Makes an empty volume, unless it is there.
+    ///
+    /// # Errors
+    /// The step that failed; there is no such volume then.
+    pub async fn volume_create(&self, volume: VolumeId, bytes: u64) -> Result<(), CallError> {
+        self.call_done(Request::VolumeCreate { volume, bytes }).await
+    }
+
+    /// Removes a volume, if there is one.
+    ///
+    /// # Errors
+    /// The step that failed.
+    pub async fn volume_remove(&self, volume: VolumeId) -> Result<(), CallError> {
+        self.call_done(Request::VolumeRemove(volume)).await
+    }
+
+    /// Every volume, in the order of their ids.
+    ///
+    /// # Errors
+    /// The step that failed.
+    pub async fn volume_list(&self) -> Result<Vec<VolumeId>, CallError> {
+        let mut all: Vec<VolumeId> = Vec::new();
+        loop {
+            match self.call(Request::VolumeList { after: all.last().copied() }).await? {
+                (Reply::Volumes { volumes, .. }, _) => {
+                    let last = volumes.len() < INVENTORY_PAGE;
+                    all.extend(volumes);
+                    if last {
+                        return Ok(all);
+                    }
+                }
+                other => return Err(unexpected(&other)),
+            }
+        }
+    }
+
     async fn call_done(&self, request: Request) -> Result<(), CallError> {
         match self.call(request).await? {
             (Reply::Done { .. }, _) => Ok(()),
@@ -358,6 +394,7 @@ async fn read(shared: Arc<Shared>, exits: mpsc::UnboundedSender<Exited>) {
             | Reply::Snapshots { number, .. }
             | Reply::SnapshotNote { number, .. }
             | Reply::NetworkPolicy { number, .. }
+            | Reply::Volumes { number, .. }
             | Reply::Failed { number, .. } => *number,
         };
         let waiting = match &mut *shared.waiting.lock().unwrap_or_else(PoisonError::into_inner) {

@@ -1,6 +1,6 @@
 //! What failed: a step, in words, and the kernel's error number.
 
-use protocol::launcher::Failure;
+use protocol::{launcher::Failure, volume::VolumeFault};
 use rustix::io::Errno;
 
 /// A step of a launch, or of its undoing, that failed.
@@ -11,17 +11,30 @@ pub struct StepError {
     pub step: String,
     /// The kernel's answer.
     pub errno: Errno,
+    /// The volume that is the reason, if one is.
+    pub volume: Option<VolumeFault>,
 }
 
 impl StepError {
     pub(crate) fn new(step: impl Into<String>, errno: Errno) -> Self {
-        Self { step: step.into(), errno }
+        Self { step: step.into(), errno, volume: None }
+    }
+
+    pub(crate) fn about(self, volume: VolumeFault) -> Self {
+        Self { volume: Some(volume), ..self }
+    }
+}
+
+impl From<Failure> for StepError {
+    fn from(failure: Failure) -> Self {
+        let errno = Errno::from_raw_os_error(failure.errno.clamp(1, 4095));
+        Self { step: failure.step, errno, volume: failure.volume }
     }
 }
 
 impl From<StepError> for Failure {
     fn from(error: StepError) -> Self {
-        Self { step: error.step, errno: error.errno.raw_os_error() }
+        Self { step: error.step, errno: error.errno.raw_os_error(), volume: error.volume }
     }
 }
 

@@ -17,6 +17,18 @@ use crate::{
 /// user: what the kernel counts by user (inotify instances, queued signals, timers) is counted in the namespace,
 /// and once more for the user who made it. As the host's root, all sandboxes would share what root may have.
 pub(crate) fn user_namespace_create(first_id: u32) -> Result<OwnedFd, StepError> {
+    let map = format!("0 {first_id} {IDS_PER_SANDBOX}");
+    namespace_create(first_id, [&map, &map])
+}
+
+/// Makes a user namespace in which a file's owner and group are the sandbox's root and its group, and no other id is
+/// anybody: for mounts, nothing ever runs in it.
+pub(crate) fn owner_namespace_create(first_id: u32, owner: (u32, u32)) -> Result<OwnedFd, StepError> {
+    let (user, group) = (format!("{} {first_id} 1", owner.0), format!("{} {first_id} 1", owner.1));
+    namespace_create(first_id, [&user, &group])
+}
+
+fn namespace_create(first_id: u32, maps: [&str; 2]) -> Result<OwnedFd, StepError> {
     let launcher = rustix::process::getpid();
     let clone = || match sys::clone_into(sys::namespace::USER, None)? {
         // Here already: it must not go on as a second launcher.
@@ -24,7 +36,7 @@ pub(crate) fn user_namespace_create(first_id: u32) -> Result<OwnedFd, StepError>
         sys::Cloned::Parent { pid, pidfd } => Ok((pid, pidfd)),
     };
     let (pid, pidfd) = as_user(first_id, clone).step(|| "clone into a user namespace".to_owned())?;
-    let made = user_namespace_map(pid, first_id);
+    let made = user_namespace_map(pid, maps);
     let killed = rustix::process::pidfd_send_signal(&pidfd, Signal::KILL)
         .and_then(|()| {
             rustix::process::waitid(
@@ -46,10 +58,9 @@ fn helper_wait(launcher: Pid) -> ! {
     sys::exit_now(1)
 }
 
-fn user_namespace_map(pid: i32, first_id: u32) -> Result<OwnedFd, StepError> {
-    let map = format!("0 {first_id} {IDS_PER_SANDBOX}");
-    for file in ["uid_map", "gid_map"] {
-        std::fs::write(format!("/proc/{pid}/{file}"), &map).step(|| format!("write {file}"))?;
+fn user_namespace_map(pid: i32, maps: [&str; 2]) -> Result<OwnedFd, StepError> {
+    for (file, map) in ["uid_map", "gid_map"].into_iter().zip(maps) {
+        std::fs::write(format!("/proc/{pid}/{file}"), map).step(|| format!("write {file}"))?;
     }
     let path = format!("/proc/{pid}/ns/user");
     std::fs::File::open(&path).map(OwnedFd::from).step(|| "open the user namespace".to_owned())

@@ -62,3 +62,8 @@ id! {
     /// Names a snapshot of a sandbox's layer: in the store, and in folder names.
     SnapshotId
 }
+
+id! {
+    /// Names a volume: in the store, and in folder names.
+    VolumeId
+}

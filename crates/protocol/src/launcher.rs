@@ -8,9 +8,10 @@ use std::net::Ipv4Addr;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    SandboxId, SnapshotId,
+    SandboxId, SnapshotId, VolumeId,
     limits::Limits,
     policy::{Action, NetworkPolicy},
+    volume::{VolumeFault, VolumeMount},
 };
 
 /// The largest datagram, either way.
@@ -101,6 +102,22 @@ pub enum Request {
         /// Addresses; at most [`ADDRESSES_KNOWN_MAX`].
         known: Vec<KnownAddress>,
     },
+    /// Makes an empty volume, unless it is there. Answered by [`Reply::Done`].
+    VolumeCreate {
+        /// Its name.
+        volume: VolumeId,
+        /// What it may hold, where that is limited.
+        bytes: u64,
+    },
+    /// Removes a volume with all it holds. [`Reply::Done`], also if there is none. Whoever asks sees to it that no
+    /// sandbox has it.
+    VolumeRemove(VolumeId),
+    /// Which volumes there are, in the order of their ids and from behind the given one on: answered by
+    /// [`Reply::Volumes`].
+    VolumeList {
+        /// The last of the page before.
+        after: Option<VolumeId>,
+    },
 }
 
 /// Addresses in one request.
@@ -140,6 +157,8 @@ pub struct LaunchSpec {
     pub total_bytes: u64,
     /// Whom it may reach, in force before anything of it runs. Only with [`NetworkMode::Nat`].
     pub network_policy: Option<NetworkPolicy>,
+    /// Folders that outlive it, or belong to the host; at most [`crate::volume::VOLUMES_MAX`].
+    pub volumes: Vec<VolumeMount>,
 }
 
 /// A read-only root file system.
@@ -228,6 +247,13 @@ pub enum Reply {
         /// The last it used.
         stats: Stats,
     },
+    /// Answer to [`Request::VolumeList`].
+    Volumes {
+        /// The request.
+        number: u64,
+        /// One page; the last is shorter than [`INVENTORY_PAGE`].
+        volumes: Vec<VolumeId>,
+    },
 }
 
 /// Bytes that are kept with a snapshot: well within an extended attribute of any file system that has snapshots.
@@ -254,6 +280,8 @@ pub struct Failure {
     pub step: String,
     /// The error number of errno(3); 0 where the kernel gave none.
     pub errno: i32,
+    /// The volume that is the reason, if one is.
+    pub volume: Option<VolumeFault>,
 }
 
 impl std::fmt::Display for Failure {

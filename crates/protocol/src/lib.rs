@@ -11,6 +11,7 @@ pub mod launcher;
 pub mod limits;
 mod path;
 pub mod policy;
+pub mod volume;
 
-pub use id::{ExecId, SandboxId, SnapshotId};
+pub use id::{ExecId, SandboxId, SnapshotId, VolumeId};
 pub use path::{GuestPath, HostPath, InvalidGuestPath};

@@ -135,6 +135,14 @@ fn normalise(base: &str, text: &str) -> Result<GuestPath, InvalidGuestPath> {
     Ok(GuestPath(path))
 }
 
+/// Names joined by single slashes, without `.`; `None` if one, or the whole, is longer than Linux takes. `..` is a name
+/// like any other here.
+pub(crate) fn names_folded(text: &str) -> Option<String> {
+    let names: Vec<&str> = text.split('/').filter(|name| !matches!(*name, "" | ".")).collect();
+    let path = names.join("/");
+    (path.len() <= PATH_BYTES_MAX && names.iter().all(|name| name.len() <= NAME_BYTES_MAX)).then_some(path)
+}
+
 impl TryFrom<String> for GuestPath {
     type Error = InvalidGuestPath;
 

@@ -9,8 +9,8 @@ use crate::{
     toolchains::{ToolchainName, ToolchainState, toolchain_list},
 };
 
-/// Where programs of the image are, as in Debian's `/etc/profile` for root.
-const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+/// Where programs of the image are: as in Debian's `/etc/profile` for root, and after those what the image adds itself.
+const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:/opt/atoll/bin";
 
 /// All certificates that the host trusts, in one file.
 const CA_BUNDLE: &str = "/etc/ssl/certs/ca-certificates.crt";
@@ -80,7 +80,7 @@ mod tests {
             value(&variables, "PATH"),
             Some(
                 "/opt/atoll/toolchains/node/bin:/opt/atoll/toolchains/typescript/bin:\
-                 /usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+                 /usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:/opt/atoll/bin"
             )
         );
         assert_eq!(value(&variables, "npm_config_prefix"), Some("/usr/local"));

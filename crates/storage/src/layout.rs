@@ -64,7 +64,8 @@ pub enum LayoutError {
 ///   lock                held by the server for its whole life
 ///   server/             server 0700: the only folder that the unprivileged server writes
 ///     atoll.db  logs/
-///   storage/            root 0700: the pool; images/ sandboxes/ snapshots/, in an image file reserve metadata
+///   storage/            root 0700: the pool; images/ sandboxes/ snapshots/ volumes/, in an image file
+///                       reserve metadata
 ///   storage.btrfs       the pool's image file, where the folder itself is not on btrfs
 ///   toolchains/         root 0755
 ///   run/                root 0711: one folder per sandbox, with its agent.sock
@@ -202,6 +203,12 @@ impl DataDir {
     #[must_use]
     pub fn snapshots(&self) -> HostPath {
         self.storage().join("snapshots")
+    }
+
+    /// The folder of the volumes.
+    #[must_use]
+    pub fn volumes(&self) -> HostPath {
+        self.storage().join("volumes")
     }
 
     /// The folder of the toolchains.

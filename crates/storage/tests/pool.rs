@@ -84,7 +84,7 @@ fn an_image_file_is_made_mounted_found_again_and_unmounted() {
     let pool = open(&data);
     assert_eq!(pool.0.kind, PoolKind::BtrfsImage);
     assert_eq!(pool.0.quota, Quota::Simple);
-    for folder in [data.storage(), data.images(), data.sandboxes(), data.snapshots()] {
+    for folder in [data.storage(), data.images(), data.sandboxes(), data.snapshots(), data.volumes()] {
         let mode = fs::metadata(folder.as_path()).unwrap().permissions().mode();
         assert_eq!(mode & 0o7777, 0o700, "{folder}");
     }

@@ -32,6 +32,7 @@ mod reader;
 mod sandbox;
 mod snapshot;
 mod store;
+mod volume;
 mod writer;
 
 pub use batch::Batch;
@@ -46,3 +47,4 @@ pub use pending::Pending;
 pub use sandbox::{OnAccess, Page, SandboxFilter, SandboxPage, SandboxRecord, SandboxState};
 pub use snapshot::SnapshotRecord;
 pub use store::Store;
+pub use volume::{SandboxVolume, SandboxVolumeSource, VolumeRecord};

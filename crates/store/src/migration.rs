@@ -13,6 +13,7 @@ const MIGRATIONS: &[(&str, &str)] = &[
     ("0007_snapshot_intents", include_str!("../migrations/0007_snapshot_intents.sql")),
     ("0008_services", include_str!("../migrations/0008_services.sql")),
     ("0009_network_policies", include_str!("../migrations/0009_network_policies.sql")),
+    ("0010_volumes", include_str!("../migrations/0010_volumes.sql")),
 ];
 
 /// The schema version that this program works with.

@@ -8,10 +8,10 @@ use rusqlite::{Connection, OptionalExtension, Row, ToSql, ffi, params, params_fr
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Batch, EndReason, Pending, Store, StoreError,
+    Batch, EndReason, Pending, SandboxVolume, Store, StoreError,
     column::{Document, Id, Json, Micros, Word},
     error::Fault,
-    program,
+    program, volume,
 };
 
 /// Where a sandbox is in its life.
@@ -90,6 +90,8 @@ pub struct SandboxRecord {
     pub on_access: OnAccess,
     /// Whom it may reach; `None` for whoever is not closed to all.
     pub network_policy: Option<NetworkPolicy>,
+    /// Folders that outlive it, or belong to the host.
+    pub volumes: Vec<SandboxVolume>,
 }
 
 /// What the use of a sandbox, or no use of it, brings about.
@@ -141,7 +143,8 @@ pub struct SandboxPage {
 impl Batch {
     /// Inserts a record, with the sandbox's program if it has one.
     ///
-    /// Fails with [`StoreError::Exists`] when the identifier is taken.
+    /// Fails with [`StoreError::Exists`] when the identifier is taken, and with [`StoreError::NotFound`] when a volume
+    /// of it is not there.
     pub fn sandbox_insert(self, record: SandboxRecord, program: Option<Vec<u8>>) -> Self {
         self.with("sandbox_insert", move |connection| insert(connection, &record, program.as_deref()))
     }
@@ -198,21 +201,22 @@ macro_rules! columns {
     () => {
         "(owner, dialect, name, state, created_at, started_at, ended_at, lease_until, end_reason,
           image, network, limits, env, metadata, program, ephemeral, last_result, pending, number, ordinal,
-          entrypoint, details, on_access, network_policy, id)"
+          entrypoint, details, on_access, network_policy, volumes, id)"
     };
 }
 
 macro_rules! values {
     () => {
         "(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21,
-          ?22, ?23, ?24, ?25)"
+          ?22, ?23, ?24, ?25, ?26)"
     };
 }
 
 const INSERT: &str = concat!("INSERT INTO sandboxes ", columns!(), " VALUES ", values!());
-const UPDATE: &str = concat!("UPDATE sandboxes SET ", columns!(), " = ", values!(), " WHERE id = ?25");
+const UPDATE: &str = concat!("UPDATE sandboxes SET ", columns!(), " = ", values!(), " WHERE id = ?26");
 
 fn insert(connection: &Connection, record: &SandboxRecord, program: Option<&[u8]>) -> Result<(), Fault> {
+    volume::volumes_check(connection, &record.volumes)?;
     match write(connection, INSERT, record) {
         Err(error) if error.sqlite_extended_error_code() == Some(ffi::SQLITE_CONSTRAINT_UNIQUE) => {
             return Err(Fault::exists("sandbox", record.id));
@@ -248,6 +252,7 @@ fn write(connection: &Connection, sql: &str, record: &SandboxRecord) -> rusqlite
         record.details.as_ref().map(Document),
         Json(record.on_access),
         record.network_policy.as_ref().map(Json),
+        Json(&record.volumes),
         Id(record.id),
     ])
 }
@@ -280,6 +285,7 @@ fn decode(row: &Row<'_>) -> rusqlite::Result<SandboxRecord> {
         details: row.get::<_, Option<Json<_>>>("details")?.map(|details| details.0),
         on_access: row.get::<_, Json<_>>("on_access")?.0,
         network_policy: row.get::<_, Option<Json<_>>>("network_policy")?.map(|policy| policy.0),
+        volumes: row.get::<_, Json<_>>("volumes")?.0,
     })
 }
 

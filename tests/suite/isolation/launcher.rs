@@ -27,6 +27,9 @@ const SNAPSHOT_RESTORE: u64 = 7;
 const SNAPSHOT_REMOVE: u64 = 8;
 const SNAPSHOT_LIST: u64 = 10;
 const INVENTORY: u64 = 11;
+const VOLUME_CREATE: u64 = 14;
+const VOLUME_REMOVE: u64 = 15;
+const VOLUME_LIST: u64 = 16;
 
 /// A number in postcard's encoding.
 fn number(mut value: u64) -> Vec<u8> {
@@ -48,9 +51,39 @@ fn call(request: u64, body: &[u8]) -> Vec<u8> {
     [number(1 << 60), number(request), body.to_vec()].concat()
 }
 
-fn launch(sandbox: [u8; 16], [memory, cpu, pids, disk, files]: [u64; 5]) -> Vec<u8> {
-    let limits = [memory, cpu, pids, disk, files].map(number).concat();
-    call(LAUNCH, &[id(sandbox), number(0), limits, number(0), vec![1, 0], number(u64::MAX), vec![0]].concat())
+fn launch(sandbox: [u8; 16], limits: [u64; 5]) -> Vec<u8> {
+    launch_with(sandbox, limits, &[])
+}
+
+/// The same with volumes: source, sub-path, target.
+fn launch_with(sandbox: [u8; 16], limits: [u64; 5], volumes: &[(Vec<u8>, &str, &str)]) -> Vec<u8> {
+    let limits = limits.map(number).concat();
+    let mut body =
+        [id(sandbox), number(0), limits, number(0), vec![1, 0], number(u64::MAX), vec![0]].concat();
+    body.extend(number(volumes.len() as u64));
+    for (source, sub_path, target) in volumes {
+        body.extend([source.clone(), text(sub_path), text(target), vec![0]].concat());
+    }
+    call(LAUNCH, &body)
+}
+
+/// A text in postcard's encoding.
+fn text(text: &str) -> Vec<u8> {
+    [number(text.len() as u64), text.as_bytes().to_vec()].concat()
+}
+
+/// Sources of volumes: one of the storage, and a folder of the host.
+fn volume(name: [u8; 16]) -> Vec<u8> {
+    [number(0), id(name)].concat()
+}
+
+fn host_folder(prefix: u8, path: &str) -> Vec<u8> {
+    [number(1), vec![prefix], text(path)].concat()
+}
+
+/// An id of these bytes, which are all the same, as text.
+fn uuid([byte, ..]: [u8; 16]) -> String {
+    [4, 2, 2, 2, 6].map(|bytes| format!("{byte:02x}").repeat(bytes)).join("-")
 }
 
 /// The bytes of a sandbox's id.
@@ -102,7 +135,7 @@ fn a_server_that_was_taken_over_reaches_nothing_but_its_own_sandboxes() {
     let socket = launcher_socket(&server);
     for sandbox in [bytes_of(&theirs), [0; 16], [0xff; 16]] {
         let snapshot = id([1; 16]);
-        for request in [FREEZE, STATS, SNAPSHOT_REMOVE, KILL, REMOVE] {
+        for request in [FREEZE, STATS, SNAPSHOT_REMOVE, VOLUME_REMOVE, KILL, REMOVE] {
             tell(&socket, &call(request, &id(sandbox)));
         }
         tell(
@@ -120,7 +153,7 @@ fn a_server_that_was_taken_over_reaches_nothing_but_its_own_sandboxes() {
             &socket,
             &call(SNAPSHOT_RESTORE, &[id(sandbox), snapshot, number(u64::MAX), number(0)].concat()),
         );
-        for list in [SNAPSHOT_LIST, INVENTORY] {
+        for list in [SNAPSHOT_LIST, INVENTORY, VOLUME_LIST] {
             tell(&socket, &call(list, &[vec![1], id(sandbox)].concat()));
         }
     }
@@ -138,11 +171,36 @@ fn a_server_that_was_taken_over_reaches_nothing_but_its_own_sandboxes() {
             tell(&socket, &call(REMOVE, &id(sandbox)));
         }
     }
+    for (number, bytes) in [0, 1, u64::MAX].into_iter().enumerate() {
+        let name = [0x40 + u8::try_from(number).unwrap(); 16];
+        tell(&socket, &call(VOLUME_CREATE, &[id(name), self::number(bytes)].concat()));
+        tell(&socket, &launch_with(name, usual, &[(volume(name), "", "/data")]));
+        tell(&socket, &call(VOLUME_REMOVE, &id(name)));
+        tell(&socket, &call(REMOVE, &id(name)));
+        tell(&socket, &call(VOLUME_REMOVE, &id(name)));
+    }
+    let many = vec![(volume([0x50; 16]), "", "/data"); 17];
+    for volumes in [
+        &[(volume([0x50; 16]), "", "/data")],
+        &[(volume([0x40; 16]), "", "/etc")],
+        &[(volume([0x40; 16]), "", "/")],
+        &[(host_folder(0, "etc"), "", "/data")],
+        &[(host_folder(255, ""), "", "/data")],
+        &many[..],
+        &many[..2],
+    ] {
+        tell(&socket, &launch_with([0x51; 16], usual, volumes));
+    }
     // More than the socket holds, either way.
     (0..20_000).for_each(|_| tell(&socket, &call(STATS, &id([9; 16]))));
     assert_eq!(server.execute_code("bash", "echo served").output(), "served\n");
     assert_eq!(server.launcher_pid(), launcher, "the launcher did not die");
     assert_eq!((server.status(&own), neighbour.status(&theirs)), ("running".into(), "running".into()));
+    assert!(
+        !server.data().join("run").join(uuid([0x51; 16])).exists(),
+        "what may not be mounted is not launched"
+    );
+    assert_eq!(fs::read_dir(server.data().join("storage/volumes")).unwrap().count(), 0);
 }
 
 #[test]
@@ -150,7 +208,8 @@ fn requests_that_are_none_end_the_launcher_and_nothing_else() {
     let server = Server::start();
     let own = long_running(&server);
     let truncated = call(KILL, &[number(15), vec![0; 15]].concat());
-    let malformed: [&[u8]; 7] = [
+    let usual = [64 << 20, 1000, 64, 1 << 30, 1024];
+    let malformed: [&[u8]; 10] = [
         &[0xff; 100],
         &[0xff; 11],
         &truncated,
@@ -158,6 +217,9 @@ fn requests_that_are_none_end_the_launcher_and_nothing_else() {
         &[call(STATS, &id([1; 16])), vec![0]].concat(),
         &call(SNAPSHOT_CREATE, &[id([1; 16]), id([1; 16]), number(1 << 60)].concat()),
         &[1; 150 << 10],
+        &launch_with([1; 16], usual, &[(host_folder(0, "../etc"), "", "/data")]),
+        &launch_with([1; 16], usual, &[(volume([1; 16]), "/etc", "/data")]),
+        &launch_with([1; 16], usual, &[(volume([1; 16]), "", "data")]),
     ];
     for datagram in malformed {
         let before = server.launcher_pid();

@@ -52,7 +52,10 @@ fn a_wrong_request_names_its_field() {
             "extensions.access.renew.extend.seconds",
         ),
         (json!({"lifecycle": {"preStart": {"command": "true"}}}), "lifecycle"),
-        (json!({"volumes": [{"name": "a", "mountPath": "/a", "pvc": {"claimName": "a"}}]}), "volumes"),
+        (
+            json!({"volumes": [{"name": "a", "mountPath": "/a", "pvc": {"claimName": "a", "storage": "much"}}]}),
+            "volumes.pvc.storage",
+        ),
         (json!({"image": {"uri": "python:3.11"}}), "image.uri"),
         (json!({"networkPolicy": {"defaultAction": "perhaps"}}), "networkPolicy"),
         (json!({"credentialProxy": {"enabled": true}}), "credentialProxy"),
@@ -160,7 +163,7 @@ fn what_is_not_there_is_said_in_the_same_form() {
         assert_eq!(error(&client.get(path), 501).0, "NOT_IMPLEMENTED");
     }
     for fields in [json!({"extensions": {"poolRef": "x"}}), json!({"templateId": "x"})] {
-        error(&client.post("/v1/sandboxes", &request(&fields)), 501);
+        error(&client.post("/v1/sandboxes", &request(&fields)), 400);
     }
     for id in ["x", "c0ffee00-0000-4000-8000-000000000001", "%2e%2e"] {
         error(&client.get(&format!("/v1/sandboxes/{id}")), 404);
@@ -169,7 +172,7 @@ fn what_is_not_there_is_said_in_the_same_form() {
     let mut from_nothing: Value = request(&json!({}));
     from_nothing.as_object_mut().unwrap().remove("image");
     from_nothing["snapshotId"] = json!("c0ffee00-0000-4000-8000-000000000001");
-    error(&client.post("/v1/sandboxes", &from_nothing), 404);
+    error(&client.post("/v1/sandboxes", &from_nothing), 400);
     let id = create(&client, &json!({}));
     for port in ["0", "65536", "x", "-1", "+80", "80.0"] {
         for place in ["endpoints", "proxy"] {

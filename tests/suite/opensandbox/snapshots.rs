@@ -48,7 +48,7 @@ fn a_sandbox_begins_with_a_snapshot_of_one_that_is_gone() {
 
     error(&keyed(&server).get(&format!("/v1/snapshots/{taken}")), 404);
     error(&keyed(&server).delete(&format!("/v1/snapshots/{taken}")), 404);
-    error(&keyed(&server).post("/v1/sandboxes", &from(taken)), 404);
+    error(&keyed(&server).post("/v1/sandboxes", &from(taken)), 400);
     assert_eq!(client.delete(&format!("/v1/snapshots/{taken}")).status, 204);
     error(&client.delete(&format!("/v1/snapshots/{taken}")), 404);
     // What began with it has its own.

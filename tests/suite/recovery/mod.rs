@@ -2,7 +2,7 @@
 
 mod kills;
 mod notes;
-mod reboot;
+pub(crate) mod reboot;
 
 use blackbox::{Server, deadline::wait_until, status_field};
 use serde_json::json;

@@ -6,7 +6,7 @@ use blackbox::{Server, deadline::wait_until};
 use serde_json::json;
 
 /// Ends everything of the server at once, and takes away what is in memory only.
-fn power_cut(server: &mut Server) {
+pub(crate) fn power_cut(server: &mut Server) {
     let (instance, keeper, launcher) = (server.instance(), server.keeper_pid(), server.launcher_pid());
     let processes = [keeper.to_string(), launcher.to_string(), server.pid().to_string()];
     assert!(Command::new("kill").arg("-9").args(processes).status().unwrap().success());

@@ -2,11 +2,13 @@
 //!
 //! It must not know the server: `atoll doctor` tells in depth what the server makes of the host.
 
+mod clients;
 mod host;
 mod packages;
 
 use clap::Args;
 
+pub(crate) use clients::clients_install;
 use host::{Finding, HostFacts, Verdict};
 use packages::PackageError;
 pub(crate) use packages::Purpose;
@@ -14,7 +16,8 @@ pub(crate) use packages::Purpose;
 /// Options of `cargo xtask setup`.
 #[derive(Args)]
 pub(crate) struct SetupArgs {
-    /// Also install what only the tests and the benchmark need (bubblewrap, runc, curl, jq, a registry).
+    /// Also install what only the tests and the benchmark need (bubblewrap, runc, curl, jq, a registry, the vendors'
+    /// published clients).
     #[arg(long)]
     tests: bool,
 }

@@ -39,6 +39,7 @@ const PACKAGES: &[Package] = &[
     Package { name: "jq", program: "jq", purpose: Purpose::Tests },
     Package { name: "procps", program: "top", purpose: Purpose::Tests },
     Package { name: "runc", program: "runc", purpose: Purpose::Tests },
+    Package { name: "virtualenv", program: "virtualenv", purpose: Purpose::Tests },
     Package { name: "vim", program: "vim", purpose: Purpose::Tests },
 ];
 

@@ -58,6 +58,7 @@ pub(crate) fn test(workspace: &Workspace, args: &TestArgs) -> Result<(), Box<dyn
     if args.includes(Part::Tests) {
         step("set-up", || setup::setup(Purpose::Tests))?;
         step("test runner", || nextest::install(workspace))?;
+        step("published clients", || setup::clients_install(workspace).map(drop))?;
     }
     if args.includes(Part::Lint) {
         step("clippy", || clippy(workspace))?;

@@ -11,6 +11,7 @@ mod links;
 mod names;
 mod opening;
 mod promises;
+mod schemas;
 mod size;
 mod unsafety;
 mod words;
@@ -32,6 +33,7 @@ const RULES: &[Rule] = &[
     ("words", words::check),
     ("links", links::check),
     ("promises", promises::check),
+    ("schemas", schemas::check),
     ("ignored", ignored::check),
 ];
 

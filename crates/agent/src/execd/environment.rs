@@ -37,7 +37,7 @@ pub(super) fn environment_of(
         variables.insert("USER".to_owned(), user.name.clone());
         variables.insert("LOGNAME".to_owned(), user.name.clone());
     }
-    variables.extend(small_file_read(Path::new(&file)).lines().filter_map(variable_parse));
+    variables.extend(variables_parse(&small_file_read(Path::new(&file))));
     variables.extend(requested);
     variables
 }
@@ -48,34 +48,99 @@ fn inherited() -> BTreeMap<String, String> {
     own.filter(|(name, _)| name != TOKEN_VARIABLE).collect()
 }
 
-/// `NAME=value`, with `export` before and quotes around the value or not. Other lines say nothing.
-fn variable_parse(line: &str) -> Option<(String, String)> {
-    let line = line.trim();
-    let (name, value) = line.strip_prefix("export ").unwrap_or(line).split_once('=')?;
-    let name = name.trim();
-    let is_name = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
-        && !name.starts_with(|first: char| first.is_ascii_digit());
-    if name.is_empty() || !is_name || value.contains('\0') {
-        return None;
+/// Lines of `NAME=value`, with `export` before or not. A value in single quotes is as it stands, over several lines too; in
+/// double quotes a backslash says what follows. Other lines say nothing.
+fn variables_parse(mut text: &str) -> Vec<(String, String)> {
+    let mut variables = Vec::new();
+    while !text.is_empty() {
+        let (line, after) = text.split_once('\n').unwrap_or((text, ""));
+        let whole = std::mem::replace(&mut text, after);
+        let Some((name, value)) = line.split_once('=') else { continue };
+        let name = name.trim();
+        let name = name.strip_prefix("export ").map_or(name, str::trim_start);
+        if !is_name(name) {
+            continue;
+        }
+        // The value's begin in all that is left, not only in its line.
+        let begin = &whole[line.len() - value.len()..];
+        let value = if let Some((literal, after)) = begin.strip_prefix('\'').and_then(literal_take) {
+            text = after;
+            literal.to_owned()
+        } else {
+            let value = value.trim_end();
+            let quoted = value.strip_prefix('"').and_then(|value| value.strip_suffix('"'));
+            quoted.map_or_else(|| value.to_owned(), unescape)
+        };
+        if !value.contains('\0') {
+            variables.push((name.to_owned(), value));
+        }
     }
-    let unquoted = ['"', '\''].into_iter().find_map(|quote| value.strip_prefix(quote)?.strip_suffix(quote));
-    Some((name.to_owned(), unquoted.unwrap_or(value).to_owned()))
+    variables
+}
+
+/// What is before the quote that ends a line, and the lines after it.
+fn literal_take(text: &str) -> Option<(&str, &str)> {
+    text.match_indices('\'').find_map(|(at, quote)| {
+        let (end, after) =
+            text[at + quote.len()..].split_once('\n').unwrap_or((&text[at + quote.len()..], ""));
+        end.trim().is_empty().then_some((&text[..at], after))
+    })
+}
+
+fn unescape(text: &str) -> String {
+    let mut characters = text.chars();
+    let mut plain = String::with_capacity(text.len());
+    while let Some(character) = characters.next() {
+        let meant = match (character, characters.clone().next()) {
+            ('\\', Some('n')) => '\n',
+            ('\\', Some('r')) => '\r',
+            ('\\', Some('t')) => '\t',
+            ('\\', Some(other)) => other,
+            (other, _) => {
+                plain.push(other);
+                continue;
+            }
+        };
+        plain.push(meant);
+        characters.next();
+    }
+    plain
+}
+
+fn is_name(name: &str) -> bool {
+    !name.is_empty()
+        && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
+        && !name.starts_with(|first: char| first.is_ascii_digit())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn parsed(text: &str) -> String {
+        let variables = variables_parse(text).into_iter();
+        variables.map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join("|")
+    }
+
     #[test]
     fn variables_are_read_as_clients_write_them() {
-        let parsed = |line| variable_parse(line).map(|(name, value)| format!("{name}={value}"));
-        assert_eq!(parsed("A=1").as_deref(), Some("A=1"));
-        assert_eq!(parsed("export A=b c=d").as_deref(), Some("A=b c=d"));
-        assert_eq!(parsed("A='x y'").as_deref(), Some("A=x y"));
-        assert_eq!(parsed("A=\"x\"").as_deref(), Some("A=x"));
-        assert_eq!(parsed("A=\"").as_deref(), Some("A=\""));
+        for (line, expected) in [
+            ("A=1", "A=1"),
+            ("export A=b c=d", "A=b c=d"),
+            ("A='x y'", "A=x y"),
+            (r#"A="x""#, "A=x"),
+            (r#"A=""#, r#"A=""#),
+            ("A='", "A='"),
+            (r#"A='$B \n "c"'"#, r#"A=$B \n "c""#),
+            (r#"A="it's \"so\"\n\t\\n""#, "A=it's \"so\"\n\t\\n"),
+            ("A='one\ntwo=2\n'\nB=3", "A=one\ntwo=2\n|B=3"),
+            ("A='one\nB=2", "A='one|B=2"),
+            ("A=1\n\nB=2\nA=3\n", "A=1|B=2|A=3"),
+        ] {
+            assert_eq!(parsed(line), expected, "{line}");
+        }
         for line in ["", "# A=1", "A", "=1", "1A=2", "A B=1", "A=\0"] {
-            assert_eq!(parsed(line), None, "{line}");
+            assert_eq!(parsed(line), "", "{line}");
         }
     }
 }

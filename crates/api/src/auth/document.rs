@@ -45,6 +45,10 @@ fn requirement_note(document: &mut OpenApi, schemes: &[&str]) {
 fn operation_note(operation: &mut Operation, schemes: &[&str]) {
     let requirement = |name: &&str| SecurityRequirement::new(*name, Vec::<String>::new());
     operation.security = Some(schemes.iter().map(requirement).collect());
-    let refused = || RefOr::T(Response::new("No API key, or none that counts"));
-    operation.responses.responses.entry("401".to_owned()).or_insert_with(refused);
+    for (status, why) in
+        [("400", "The request is not as it should be"), ("401", "No API key, or none that counts")]
+    {
+        let refused = || RefOr::T(Response::new(why));
+        operation.responses.responses.entry(status.to_owned()).or_insert_with(refused);
+    }
 }

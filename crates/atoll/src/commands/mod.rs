@@ -9,6 +9,7 @@ mod rm;
 mod run;
 mod serve;
 mod toolchain;
+mod volume;
 
 use std::process::ExitCode;
 
@@ -26,6 +27,7 @@ pub(crate) fn run(cli: Cli) -> Outcome<ExitCode> {
         Command::Ps(options) => ps::ps(&options),
         Command::Logs(options) => logs::logs(&options),
         Command::Rm(options) => rm::rm(&options),
+        Command::Volume(command) => volume::volume(command),
         Command::Keys(command) => keys::keys(command),
         Command::Toolchain(command) => toolchain::toolchain(command),
         Command::Image(command) => image::image(command),

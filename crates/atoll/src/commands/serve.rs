@@ -51,6 +51,7 @@ pub(crate) fn serve(options: ServeOptions) -> Outcome<ExitCode> {
     let dns = options.nameservers()?;
     // Bound for a moment only, to fail before anything is set up: the launcher must not hold them, too.
     addresses.iter().try_for_each(|address| listen(address).map(drop))?;
+    let (volume_names, volume_prefixes) = options.volume_prefixes(data.root())?.into_iter().unzip();
     let mut host = host::prepare(HostOptions {
         data: data.clone(),
         server_uid,
@@ -59,11 +60,13 @@ pub(crate) fn serve(options: ServeOptions) -> Outcome<ExitCode> {
         network_allow: options.network_allow.iter().map(|text| network(text)).collect::<Outcome<_>>()?,
         at_server_end: AtServerEnd::LeaveSandboxes,
         prepare_ahead: true,
+        volume_prefixes,
     })?;
     if !options.no_toolchain_install {
         toolchains_install(&data, &mut host.notes);
     }
     host.notes.extend(aliases::notes(variable));
+    settings.volume_prefixes = volume_names;
     settings.network_available = host.network;
     settings.environment = environment_base(&data);
     settings.boot = boot_name();

@@ -12,8 +12,9 @@ use protocol::{
 use store::{SandboxRecord, SandboxState};
 
 use crate::{
-    Caller, Error, ErrorKind, Lease, LimitsSpec, ProgramSummary, Result, SandboxSpec, Settings,
+    Caller, Error, ErrorKind, Lease, LimitsSpec, ProgramSummary, Result, SandboxSpec, Settings, VolumeSpec,
     program::{Mode, Program, program_plan},
+    volumes::volumes_check,
 };
 
 /// The most that environment and arguments of a process may hold together: a quarter of what execve(2)
@@ -22,14 +23,17 @@ const ENV_BYTES_MAX: usize = 512 << 10;
 
 /// A sandbox that may be made.
 pub(crate) struct Admitted {
+    /// Its volumes are still to be found.
     pub(crate) record: SandboxRecord,
     pub(crate) program: Option<Program>,
+    pub(crate) volumes: Vec<VolumeSpec>,
 }
 
 /// Checks a request against the settings.
 pub(crate) fn admit(caller: &Caller, spec: SandboxSpec, settings: &Settings) -> Result<Admitted> {
     let limits = limits(&spec.limits, settings)?;
     env_check(&spec.env)?;
+    volumes_check(&spec.volumes, settings)?;
     let program = spec.program;
     if let Some(program) = &program {
         program_check(program, settings)?;
@@ -74,8 +78,9 @@ pub(crate) fn admit(caller: &Caller, spec: SandboxSpec, settings: &Settings) -> 
         entrypoint: spec.entrypoint,
         details: spec.details,
         on_access: spec.on_access,
+        volumes: Vec::new(),
     };
-    Ok(Admitted { record, program })
+    Ok(Admitted { record, program, volumes: spec.volumes })
 }
 
 /// A moment after another; the end of time if that is nearer.

@@ -1,8 +1,8 @@
 //! The task's part in the end of a sandbox: on request, by its lease, or because nobody is there for it.
 
 use jiff::Timestamp;
-use protocol::{SnapshotId, launcher::Stats};
-use store::{Batch, EndReason, SandboxState};
+use protocol::{SnapshotId, VolumeId, launcher::Stats};
+use store::{Batch, EndReason, SandboxState, SandboxVolume};
 
 use super::{admission::later, recording::event, task::State};
 use crate::{Error, ErrorKind, Result};
@@ -57,10 +57,13 @@ impl State {
             batch = batch.event_append(event(record, "deleted", by));
         }
         let batch = snapshots.iter().fold(batch, |batch, id| batch.snapshot_delete(*id));
+        let volumes: Vec<VolumeId> = record.volumes.iter().filter_map(SandboxVolume::ends_with_it).collect();
+        let batch = volumes.iter().fold(batch, |batch, id| batch.volume_delete_unused(*id));
         let engine = &self.task.engine;
         if let Err(error) = engine.store.apply(batch).await {
             tracing::error!(sandbox = %record.id, %error, "the record of a deleted sandbox stays");
         }
+        engine.volumes_clear(&volumes).await;
         engine.registry_remove(record.id);
     }
 

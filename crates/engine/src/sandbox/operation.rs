@@ -23,6 +23,7 @@ use crate::{
     engine::Inner,
     program::{CommandSpec, ProgramResult, WORK_FOLDER, not_started, result_of, sandbox_ended},
     snapshot::SnapshotSpec,
+    volumes::{volume_failed, volume_mounts},
 };
 
 /// What is to be done.
@@ -193,6 +194,10 @@ impl Operation {
     /// Launches one that was up a moment ago, or is to be as if it had been.
     async fn launch_again(&mut self) -> std::result::Result<(), (Option<EndReason>, Error)> {
         let SandboxRecord { id, limits, network, ephemeral, .. } = self.record;
+        let volumes = volume_mounts(&self.record, &self.engine.settings).map_err(|error| {
+            let step = error.public().to_owned();
+            (Some(EndReason::LaunchFailed { step, errno: 0 }), error)
+        })?;
         let spec = LaunchSpec {
             sandbox: id,
             image: ImageName::Host,
@@ -202,6 +207,7 @@ impl Operation {
             origin: self.origin,
             total_bytes: self.engine.settings.total_bytes(&limits),
             network_policy: None,
+            volumes,
         };
         match network::launch(self.engine.runtime.as_ref(), spec, &self.view).await {
             Ok(()) => {
@@ -213,6 +219,10 @@ impl Operation {
                             leave a fork room for its disk limit; delete some of the snapshots";
                 let (end, _) = launch_failed(error);
                 Err((end, Error::new(ErrorKind::Conflict, text)))
+            }
+            Err(RuntimeError::Volume { fault, step, errno }) => {
+                let error = volume_failed(fault, &self.record).caused_by(step.clone());
+                Err((Some(EndReason::LaunchFailed { step, errno }), error))
             }
             Err(error) => Err(launch_failed(error)),
         }

@@ -95,6 +95,8 @@ impl State {
                 origin: None,
                 total_bytes: engine.settings.total_bytes(&record.limits),
                 network_policy: None,
+                // No dialect that has programs has volumes.
+                volumes: Vec::new(),
             }),
             view: self.view.subscribe(),
             env: engine.settings.environment.iter().chain(&record.env).cloned().collect(),

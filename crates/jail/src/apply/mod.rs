@@ -7,6 +7,7 @@ mod groups;
 mod identity;
 mod mounts;
 mod network;
+mod volumes;
 
 use std::{
     ffi::CString,
@@ -15,6 +16,7 @@ use std::{
 
 pub(crate) use identity::{as_user, become_root_inside, bounding_set_reduce, landlock_restrict};
 use protocol::HostPath;
+pub(crate) use volumes::{HostOwner, owner_of, source_open};
 
 use crate::{
     failure::{Step, StepError},
@@ -30,6 +32,12 @@ pub(crate) struct Parts<'a> {
     pub(crate) layer: &'a HostPath,
     /// Trees that all sandboxes share.
     pub(crate) trees: &'a Trees,
+    /// The folder of the volumes of the storage.
+    pub(crate) volumes: &'a HostPath,
+    /// Folders of the host below which volumes may be.
+    pub(crate) volume_prefixes: &'a [HostPath],
+    /// The owners of those that are, by their place in the request.
+    pub(crate) volume_owners: &'a [Option<HostOwner>],
     /// The agent's program.
     pub(crate) agent: BorrowedFd<'a>,
     /// The socket that the agent accepts connections on.

@@ -15,7 +15,10 @@ use rustix::{
     },
 };
 
-use super::{Parts, identity};
+use super::{
+    Parts, identity,
+    volumes::{volume_attach, volume_mount},
+};
 use crate::{
     failure::{Step, StepError},
     plan::{LaunchPlan, Lower, MountStep, Template},
@@ -36,8 +39,12 @@ pub(super) fn build(plan: &LaunchPlan, parts: &Parts<'_>) -> Result<(), StepErro
     layer_attach(parts)?;
     let mut prepared = Vec::with_capacity(plan.mounts.len());
     for step in &plan.mounts {
-        prepared
-            .push(prepare(step, plan.slot.first_id(), parts).step(|| format!("prepare {}", describe(step)))?);
+        prepared.push(match step {
+            MountStep::Volume { index, mount } => Prepared::Mount(volume_mount(*index, mount, parts)?, step),
+            step => {
+                prepare(step, plan.slot.first_id(), parts).step(|| format!("prepare {}", describe(step)))?
+            }
+        });
     }
     let mut prepared = prepared.into_iter();
     match prepared.next() {
@@ -46,6 +53,10 @@ pub(super) fn build(plan: &LaunchPlan, parts: &Parts<'_>) -> Result<(), StepErro
     }
     for item in prepared {
         let (mount, step) = match item {
+            Prepared::Mount(tree, MountStep::Volume { index, mount }) => {
+                volume_attach(*index, mount, &tree, plan.slot.first_id())?;
+                continue;
+            }
             Prepared::Mount(mount, step) => (mount, step),
             Prepared::Later(step) => (late(step).step(|| describe(step))?, step),
         };
@@ -64,6 +75,7 @@ fn describe(step: &MountStep) -> String {
         MountStep::Tmpfs { .. } => "mount tmpfs",
         MountStep::Mask { .. } => "mask",
         MountStep::ReadOnly { .. } => "make read-only:",
+        MountStep::Volume { .. } => "mount the volume",
     };
     format!("{what} on {}", step.target())
 }
@@ -120,7 +132,9 @@ fn prepare<'a>(step: &'a MountStep, owner: u32, parts: &Parts<'_>) -> rustix::io
                 MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NODEV,
             )?
         }
-        MountStep::Mask { .. } | MountStep::ReadOnly { .. } => return Ok(Prepared::Later(step)),
+        MountStep::Mask { .. } | MountStep::ReadOnly { .. } | MountStep::Volume { .. } => {
+            return Ok(Prepared::Later(step));
+        }
     };
     Ok(Prepared::Mount(mount, step))
 }

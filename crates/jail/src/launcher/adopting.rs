@@ -123,6 +123,7 @@ impl Launcher {
             pidfd,
             cgroup,
             phase: Phase::Live,
+            layer_made: false,
             loan: None,
             waiting: Vec::new(),
         })

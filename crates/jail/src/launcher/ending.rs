@@ -160,7 +160,10 @@ impl Launcher {
         self.events.remove(&running.exit_event);
         self.end_now(&running);
         self.leftovers_remove(sandbox, &running.cgroup);
-        self.report_error(self.layers.remove(sandbox));
+        // Whoever wants it removed gets that, too.
+        if running.layer_made || running.waiting.iter().any(|waiting| waiting.remove) {
+            self.report_error(self.layers.remove(sandbox));
+        }
         self.slot_release(&running);
         for waiting in running.waiting {
             self.answer_stats(waiting.number, Stats::default());

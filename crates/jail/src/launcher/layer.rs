@@ -22,6 +22,7 @@ use crate::{
 pub(super) struct Layers {
     pub(super) sandboxes: OwnedFd,
     pub(super) snapshots: OwnedFd,
+    pub(super) volumes: OwnedFd,
     pub(super) subvolumes: bool,
     /// Where the kernel shows what subvolumes hold, if they have quotas: `/sys/fs/btrfs/<id>/qgroups`.
     pub(super) quota_groups: Option<HostPath>,
@@ -51,12 +52,14 @@ impl Layers {
         let layers = Self {
             sandboxes,
             snapshots,
+            volumes: open(&data.volumes())?,
             subvolumes,
             quota_groups,
             simple_quotas,
             budget_left: Cell::new(false),
         };
         layers.half_done_settle()?;
+        layers.volume_drafts_remove()?;
         Ok(layers)
     }
 

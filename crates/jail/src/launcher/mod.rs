@@ -24,10 +24,12 @@ mod snapshots;
 mod starting;
 mod sweeping;
 mod trees;
+mod volumes;
 mod worker;
 
 use std::{net::Ipv4Addr, os::fd::OwnedFd};
 
+use protocol::HostPath;
 use storage::layout::DataDir;
 
 pub(crate) use self::keeper::started_receive;
@@ -74,6 +76,8 @@ pub struct LauncherConfig {
     pub at_server_end: AtServerEnd,
     /// Whether sandboxes are made ahead of the requests for them: worth it where many will come.
     pub prepare_ahead: bool,
+    /// Folders of the host below which sandboxes may have volumes: whole paths without links.
+    pub volume_prefixes: Vec<HostPath>,
 }
 
 /// What the launcher does with the sandboxes of a server that is gone.

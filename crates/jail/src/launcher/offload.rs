@@ -103,7 +103,10 @@ impl Launcher {
             | Request::SnapshotNote(_)
             | Request::SnapshotList { .. }
             | Request::Inventory { .. }
-            | Request::NetworkAddresses { .. } => return Some(call),
+            | Request::NetworkAddresses { .. }
+            | Request::VolumeCreate { .. }
+            | Request::VolumeRemove(_)
+            | Request::VolumeList { .. } => return Some(call),
         };
         let Some(offloaded) = self.offloaded.get_mut(sandbox) else { return Some(call) };
         if offloaded.waiting.len() < WAITING_MAX {
@@ -150,7 +153,8 @@ impl Launcher {
             }
             (None, then) => {
                 // It may have answered before it died: then this answer is nobody's.
-                let failure = Failure { step: "work on the layer: the worker died".to_owned(), errno: 0 };
+                let failure =
+                    Failure { step: "work on the layer: the worker died".to_owned(), errno: 0, volume: None };
                 calls::send(&self.socket, &Reply::Failed { number: then.number(), failure }, None);
             }
         }

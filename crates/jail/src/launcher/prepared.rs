@@ -105,6 +105,7 @@ impl Launcher {
             origin: None,
             total_bytes: 0,
             network_policy: None,
+            volumes: Vec::new(),
         };
         self.prepared.on_its_way = Some(OnItsWay { network, sandbox: spec.sandbox, promised: None });
         if let Err(error) = self.start(None, &spec) {
@@ -166,6 +167,7 @@ impl Launcher {
         let usual = spec.ephemeral
             && spec.origin.is_none()
             && spec.network_policy.is_none()
+            && spec.volumes.is_empty()
             && spec.image == ImageName::Host
             && spec.limits.open_files == Limits::default().open_files;
         if !usual {

@@ -23,6 +23,8 @@ pub(super) struct Running {
     pub(super) pidfd: OwnedFd,
     pub(super) cgroup: CgroupPlan,
     pub(super) phase: Phase,
+    /// Its layer was made for this launch, and goes if that fails.
+    pub(super) layer_made: bool,
     /// What its layer may hold beyond its limits until it has started.
     pub(super) loan: Option<Loan>,
     /// Requests that wait for its end.

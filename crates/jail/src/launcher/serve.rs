@@ -86,7 +86,7 @@ impl Launcher {
         let _ = rustix::thread::set_name(c"atoll-launcher");
         groups::instance_make(&config.host.cgroups, config.instance)?;
         let uplink = Uplink::open(&config)?;
-        let trees = trees::make(&config.data, &config.host.cgroups)?;
+        let trees = trees::make(&config.data, &config.host.cgroups, &config.volume_prefixes)?;
         let layers = Layers::open(&config.data, config.subvolumes)?;
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC).step(|| "make an epoll".to_owned())?;
         epoll::add(&epoll, &socket, epoll::EventData::new_u64(SOCKET), epoll::EventFlags::IN)
@@ -218,7 +218,10 @@ impl Launcher {
             | Request::SnapshotNote(_)
             | Request::SnapshotList { .. }
             | Request::NetworkPolicySet { .. }
-            | Request::NetworkAddresses { .. } => {}
+            | Request::NetworkAddresses { .. }
+            | Request::VolumeCreate { .. }
+            | Request::VolumeRemove(_)
+            | Request::VolumeList { .. } => {}
         }
         match request {
             Request::Launch(spec) => self.launch(number, &spec),
@@ -241,10 +244,9 @@ impl Launcher {
             Request::SnapshotRestore { sandbox, snapshot, disk_bytes, total_bytes } => {
                 self.snapshot_restore(number, sandbox, snapshot, disk_bytes, total_bytes);
             }
-            Request::SnapshotRemove(snapshot) => match self.layers.snapshot_remove(snapshot) {
-                Ok(()) => calls::send(&self.socket, &Reply::Done { number }, None),
-                Err(error) => self.answer_failed(number, error),
-            },
+            Request::SnapshotRemove(snapshot) => {
+                self.answer_done(number, self.layers.snapshot_remove(snapshot));
+            }
             Request::SnapshotList { after } => match self.snapshot_page(after) {
                 Ok(snapshots) => calls::send(&self.socket, &Reply::Snapshots { number, snapshots }, None),
                 Err(error) => self.answer_failed(number, error),
@@ -257,6 +259,14 @@ impl Launcher {
                 self.network_policy_set(number, sandbox, policy, &known);
             }
             Request::NetworkAddresses { sandbox, known } => self.network_addresses(number, sandbox, &known),
+            Request::VolumeCreate { volume, bytes } => {
+                self.answer_done(number, self.layers.volume_create(volume, bytes));
+            }
+            Request::VolumeRemove(volume) => self.answer_done(number, self.layers.volume_remove(volume)),
+            Request::VolumeList { after } => match self.volume_page(after) {
+                Ok(volumes) => calls::send(&self.socket, &Reply::Volumes { number, volumes }, None),
+                Err(error) => self.answer_failed(number, error),
+            },
         }
     }
 
@@ -266,10 +276,7 @@ impl Launcher {
         sandbox: SandboxId,
         set: fn(&crate::plan::CgroupPlan) -> Result<(), StepError>,
     ) {
-        match set(&self.cgroup_of(sandbox)) {
-            Ok(()) => calls::send(&self.socket, &Reply::Done { number }, None),
-            Err(error) => self.answer_failed(number, error),
-        }
+        self.answer_done(number, set(&self.cgroup_of(sandbox)));
     }
 
     /// Has the launcher woken when a descriptor can be read. Returns the event's number.
@@ -309,6 +316,13 @@ impl Launcher {
                 self.end_now(&running);
                 Err(error)
             }
+        }
+    }
+
+    fn answer_done(&self, number: u64, done: Result<(), StepError>) {
+        match done {
+            Ok(()) => calls::send(&self.socket, &Reply::Done { number }, None),
+            Err(error) => self.answer_failed(number, error),
         }
     }
 

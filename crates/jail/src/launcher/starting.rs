@@ -79,9 +79,12 @@ impl Launcher {
             }
         };
         timings.layer_us = micros(start);
-        match self.clone_child(number, &plan, timings) {
+        match self.clone_child(number, &plan, layer_made, timings) {
             Ok(running) => self.watch(Running { loan, ..running }),
             Err(error) => {
+                // Otherwise each such launch would leave its sandbox more room.
+                let ended = loan.map_or(Ok(()), |loan| self.layers.loan_end(spec.sandbox, &loan));
+                self.report_error(ended);
                 self.undo(slot, &plan, layer_made);
                 Err(error)
             }
@@ -110,26 +113,31 @@ impl Launcher {
             }
             self.uplink.policies()?;
         }
-        Ok(())
+        self.volumes_check(spec)
     }
 
     fn clone_child(
         &mut self,
         number: Option<u64>,
         plan: &LaunchPlan,
+        layer_made: bool,
         mut timings: LaunchTimings,
     ) -> Result<Running, StepError> {
+        let volume_owners = self.volume_owners(plan)?;
         let listener = self.socket_make(plan.sandbox)?;
         let start = Instant::now();
         let cgroup = groups::create(&plan.cgroup)?;
         timings.cgroup_us = micros(start);
         let pipe = || pipe_with(PipeFlags::CLOEXEC).step(|| "make a pipe".to_owned());
         let ((report_read, report_write), (ready_read, ready_write)) = (pipe()?, pipe()?);
-        let layer = self.config.data.layer(plan.sandbox);
+        let (layer, volumes) = (self.config.data.layer(plan.sandbox), self.config.data.volumes());
         let parts = Parts {
             user_namespace: self.slots.user_namespace(plan.slot)?,
             layer: &layer,
             trees: &self.trees,
+            volumes: &volumes,
+            volume_prefixes: &self.config.volume_prefixes,
+            volume_owners: &volume_owners,
             agent: self.agent.as_fd(),
             listener: listener.as_fd(),
             interface_ready: ready_read.as_fd(),
@@ -159,6 +167,7 @@ impl Launcher {
             pidfd,
             cgroup: plan.cgroup.clone(),
             phase: Phase::Live,
+            layer_made,
             loan: None,
             waiting: Vec::new(),
         };
@@ -167,7 +176,8 @@ impl Launcher {
             .and_then(|()| self.interface_make(plan, pid, &ready_write, &mut timings));
         if let Err(error) = made {
             self.end_now(&running);
-            return Err(error);
+            // A child that had given up before has told why, and is the reason of this.
+            return Err(reported(report_read).map_or(error, StepError::from));
         }
         Ok(Running { phase: Phase::Starting { number, report: report_read, timings, cloned_at }, ..running })
     }
@@ -261,14 +271,24 @@ impl Launcher {
             calls::send(&self.socket, &reply, Some(running.pidfd.as_fd()));
             return;
         }
-        let failure = postcard::from_bytes(&bytes)
-            .unwrap_or(Failure { step: "read the report of the launch".to_owned(), errno: 0 });
+        let failure = postcard::from_bytes(&bytes).unwrap_or(Failure {
+            step: "read the report of the launch".to_owned(),
+            errno: 0,
+            volume: None,
+        });
         self.forget_failed(sandbox);
         match number {
             Some(number) => calls::send(&self.socket, &Reply::Failed { number, failure }, None),
             None => self.prepared_failed(&failure),
         }
     }
+}
+
+/// The failure that a child which is gone has told, if it did.
+fn reported(report: OwnedFd) -> Option<Failure> {
+    let mut bytes = Vec::new();
+    std::fs::File::from(report).read_to_end(&mut bytes).ok()?;
+    postcard::from_bytes(&bytes).ok()
 }
 
 fn micros(since: Instant) -> u32 {

@@ -34,11 +34,15 @@ const DEVICE_LINKS: [(&str, &str); 5] = [
 ];
 
 /// Enters a mount namespace of the launcher's own, from which nothing reaches the host's, and makes the trees.
-pub(super) fn make(data: &DataDir, cgroups: &CgroupHost) -> Result<Trees, StepError> {
+pub(super) fn make(
+    data: &DataDir,
+    cgroups: &CgroupHost,
+    volume_prefixes: &[HostPath],
+) -> Result<Trees, StepError> {
     sys::unshare(UnshareFlags::NEWNS).step(|| "make the launcher's mount namespace".to_owned())?;
     mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC)
         .step(|| "make the launcher's mounts private".to_owned())?;
-    mounts_reduce(data, cgroups)?;
+    mounts_reduce(data, cgroups, volume_prefixes)?;
     let trees = Trees {
         scratch: data.root().join("launcher"),
         host_skeleton: data.image_rootfs(&ImageName::Host),
@@ -58,7 +62,11 @@ pub(super) fn make(data: &DataDir, cgroups: &CgroupHost) -> Result<Trees, StepEr
 }
 
 /// Lets go of every mount that a launch does not need: each clone copies them, each pivot removes the copies.
-fn mounts_reduce(data: &DataDir, cgroups: &CgroupHost) -> Result<(), StepError> {
+fn mounts_reduce(
+    data: &DataDir,
+    cgroups: &CgroupHost,
+    volume_prefixes: &[HostPath],
+) -> Result<(), StepError> {
     let mountinfo =
         std::fs::read_to_string("/proc/self/mountinfo").step(|| "read /proc/self/mountinfo".to_owned())?;
     let needed = |mount: &Path| {
@@ -67,6 +75,8 @@ fn mounts_reduce(data: &DataDir, cgroups: &CgroupHost) -> Result<(), StepError> 
             || holds(data.toolchains().as_path())
             || holds(data.run().as_path())
             || ["/proc", "/sys/class", "/usr"].iter().any(|path| holds(Path::new(path)))
+            // A file system that is mounted below such a folder is a part of it.
+            || volume_prefixes.iter().any(|prefix| holds(prefix.as_path()) || mount.starts_with(prefix))
             || cgroups.hierarchies.iter().any(|hierarchy| holds(hierarchy.mount.as_path()))
     };
     let mounts = mountinfo.lines().filter_map(|line| line.split(' ').nth(4)).map(Path::new);

@@ -1,6 +1,9 @@
 //! The file system of a sandbox, as a list of steps from an empty mount namespace to a whole tree.
 
-use protocol::launcher::{ImageName, LaunchSpec};
+use protocol::{
+    launcher::{ImageName, LaunchSpec},
+    volume::VolumeMount,
+};
 
 use super::slot::Slot;
 use crate::host::HostFacts;
@@ -64,6 +67,13 @@ pub enum MountStep {
         /// What.
         path: &'static str,
     },
+    /// A folder that outlives the sandbox, or belongs to the host.
+    Volume {
+        /// Its place in the request.
+        index: u8,
+        /// What, where and how.
+        mount: VolumeMount,
+    },
 }
 
 /// The read-only tree of an overlay.
@@ -124,6 +134,12 @@ pub fn mount_steps(spec: &LaunchSpec, slot: Slot, host: &HostFacts) -> Vec<Mount
     ]);
     steps.extend(host.proc_masked.iter().map(|path| MountStep::Mask { path }));
     steps.extend(host.proc_read_only.iter().map(|path| MountStep::ReadOnly { path }));
+    let volumes =
+        (0..).zip(&spec.volumes).map(|(index, mount)| MountStep::Volume { index, mount: mount.clone() });
+    let mut volumes: Vec<MountStep> = volumes.collect();
+    // One that is mounted in another comes after it.
+    volumes.sort_by(|a, b| a.target().cmp(b.target()));
+    steps.extend(volumes);
     steps
 }
 
@@ -148,7 +164,7 @@ pub(crate) fn layer_folders(steps: &[MountStep]) -> Vec<&'static str> {
 impl MountStep {
     /// The path inside the sandbox that the step is about.
     #[must_use]
-    pub fn target(&self) -> &'static str {
+    pub fn target(&self) -> &str {
         match self {
             Self::Overlay { on, .. }
             | Self::Template { on, .. }
@@ -157,6 +173,7 @@ impl MountStep {
             | Self::DevPts { on, .. }
             | Self::Tmpfs { on, .. } => on,
             Self::Mask { path } | Self::ReadOnly { path } => path,
+            Self::Volume { mount, .. } => mount.target.as_str(),
         }
     }
 }

@@ -1,9 +1,10 @@
 //! Plans as snapshots: what a launch does on a mixed and on a unified host, without root.
 
 use protocol::{
-    HostPath,
+    GuestPath, HostPath,
     launcher::{ImageName, LaunchSpec},
     limits::Limits,
+    volume::{RelativePath, VolumeMount, VolumeSource},
 };
 
 use super::*;
@@ -45,6 +46,7 @@ fn spec(network: NetworkMode, ephemeral: bool) -> LaunchSpec {
         origin: None,
         total_bytes: 0,
         network_policy: None,
+        volumes: Vec::new(),
     }
 }
 
@@ -60,6 +62,30 @@ fn plan_on_a_mixed_host_without_network() {
 #[test]
 fn plan_on_a_unified_host_with_nat() {
     insta::assert_debug_snapshot!(launch_plan(&spec(NetworkMode::Nat, false), slot(), &unified_host()));
+}
+
+#[test]
+fn volumes_come_last_and_outer_ones_before_inner_ones() {
+    let volume = |target: &str| VolumeMount {
+        source: VolumeSource::Host { prefix: 0, path: RelativePath::default() },
+        sub_path: RelativePath::default(),
+        target: GuestPath::absolute(target).unwrap(),
+        read_only: true,
+    };
+    let volumes = ["/a/b/c", "/data", "/a", "/a/b"].map(volume).to_vec();
+    let without = spec(NetworkMode::None, true);
+    let with = LaunchSpec { volumes, ..without.clone() };
+    let (plain, steps) =
+        (mount_steps(&without, slot(), &unified_host()), mount_steps(&with, slot(), &unified_host()));
+    assert_eq!(steps[..plain.len()], plain);
+    let found: Vec<(u8, &str)> = steps[plain.len()..]
+        .iter()
+        .filter_map(|step| match step {
+            MountStep::Volume { index, mount } => Some((*index, mount.target.as_str())),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(found, [(2, "/a"), (3, "/a/b"), (0, "/a/b/c"), (1, "/data")]);
 }
 
 #[test]

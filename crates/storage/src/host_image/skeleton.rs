@@ -60,9 +60,14 @@ const FOLDERS: [(&str, u32); 34] = [
     ("/var/log/apt", 0o755),
 ];
 
-/// Links that every Debian has.
-const LINKS: [(&str, &str); 3] =
-    [("/var/run", "/run"), ("/var/lock", "/run/lock"), ("/etc/mtab", "../proc/self/mounts")];
+/// Links that every Debian has, and `python`, which programs call and Debian names `python3` only. It lies in a folder
+/// of its own, the last of `PATH`: a `python` of the host or of a virtual environment comes first.
+const LINKS: [(&str, &str); 4] = [
+    ("/var/run", "/run"),
+    ("/var/lock", "/run/lock"),
+    ("/etc/mtab", "../proc/self/mounts"),
+    ("/opt/atoll/bin/python", "/usr/bin/python3"),
+];
 
 /// The plan of the image for the host whose root is `host`, and what was left out of it.
 pub(super) fn skeleton_plan(

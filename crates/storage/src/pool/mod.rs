@@ -224,7 +224,7 @@ pub fn pool_open(data: &DataDir, options: PoolOptions<'_>) -> Result<Pool, PoolE
     };
     // The root of a new file system comes with a mode of its own.
     folder_private(path.as_path())?;
-    for folder in [data.images(), data.sandboxes(), data.snapshots()] {
+    for folder in [data.images(), data.sandboxes(), data.snapshots(), data.volumes()] {
         folder_private(folder.as_path())?;
     }
     Ok(Pool { kind, path, quota, notes })
@@ -269,7 +269,10 @@ fn kind_found(data: &DataDir, path: &HostPath) -> Result<Found, PoolError> {
         return Ok(Found::Open(if is_image { PoolKind::BtrfsImage } else { PoolKind::BtrfsNative }));
     }
     if !data.storage_image().as_path().exists() {
-        let in_use = !is_empty(data.sandboxes().as_path())? || !is_empty(data.snapshots().as_path())?;
+        let mut in_use = false;
+        for folder in [data.sandboxes(), data.snapshots(), data.volumes()] {
+            in_use |= !is_empty(folder.as_path())?;
+        }
         if is_btrfs && (in_use || quota::state(path.as_path()).holds()) {
             return Ok(Found::Open(PoolKind::BtrfsNative));
         }

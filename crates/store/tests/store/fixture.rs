@@ -64,6 +64,7 @@ pub(crate) fn record() -> SandboxRecord {
         details: None,
         on_access: OnAccess::default(),
         network_policy: None,
+        volumes: Vec::new(),
     }
 }
 

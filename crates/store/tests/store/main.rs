@@ -14,4 +14,5 @@ mod open;
 mod records;
 mod snapshots;
 mod trail;
+mod volumes;
 mod writes;

@@ -46,6 +46,7 @@ fn row() -> SandboxRecord {
         details: None,
         on_access: OnAccess::default(),
         network_policy: None,
+        volumes: Vec::new(),
     }
 }
 

@@ -7,6 +7,7 @@ use std::{
 
 use hyper::StatusCode;
 use protocol::ExecId;
+use tokio::sync::Mutex;
 
 use super::{
     control::Control,
@@ -62,6 +63,8 @@ pub(super) struct Busy {
     pub(super) begun: Cell<bool>,
     /// Whether it is to be interrupted, or was.
     pub(super) interrupted: Cell<bool>,
+    /// Held while a signal is sent. True when none may be sent any more.
+    pub(super) is_over: Mutex<bool>,
 }
 
 impl Contexts {
@@ -118,6 +121,7 @@ impl Context {
             number: self.runs.get(),
             begun: Cell::new(false),
             interrupted: Cell::new(false),
+            is_over: Mutex::new(false),
         })
     }
 

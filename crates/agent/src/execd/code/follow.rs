@@ -15,7 +15,7 @@ use super::{
     context::{Busy, Context, context_remove},
     cut::Cut,
     language::Language,
-    message::{Done, Message, SHOWN, bash_end_request, interrupt_request, run_request},
+    message::{Done, Message, SETTLE, SHOWN, bash_end_request, interrupt_request, run_request},
     start::Live,
 };
 use crate::{
@@ -38,6 +38,8 @@ const INTERRUPTED_STATUS: i32 = 130;
 /// How often it is seen to it that an interrupt has its effect, and after what time each.
 const INTERRUPTS_MAX: u32 = 30;
 const INTERRUPT_PAUSE: Duration = Duration::from_millis(100);
+/// How long a driver may take to say that no signal is on its way to it.
+const SETTLE_TIME_MAX: Duration = Duration::from_secs(5);
 
 /// What goes to the client, as long as there is one.
 struct Events {
@@ -115,6 +117,16 @@ pub(super) async fn code_run(
         outcome
     };
     events.output_end();
+    let outcome = match outcome {
+        Outcome::Done(_) if !is_settled(&context, &mut live, &busy).await => {
+            context
+                .killed
+                .set(Some("what the interrupted code had left could not be stopped, and was killed"));
+            exec_kill(&agent, &live.exec).await;
+            Outcome::Died(live.exec.ended().await)
+        }
+        outcome => outcome,
+    };
     let outcome = match outcome {
         Outcome::Done(done) => {
             context.set_idle(live);
@@ -210,6 +222,23 @@ async fn follow(
     }
 }
 
+/// Ends the sending of signals, and waits until none is on its way that would end the next run instead of this one.
+async fn is_settled(context: &Context, live: &mut Live, busy: &Busy) -> bool {
+    *busy.is_over.lock().await = true;
+    if !busy.interrupted.get() || !is_javascript(context) {
+        return true;
+    }
+    let settled = async {
+        live.control.send(SETTLE).await.ok()?;
+        loop {
+            if let Message::Settled = Message::parse(&live.lines.next().await?)? {
+                return Some(());
+            }
+        }
+    };
+    tokio::time::timeout(SETTLE_TIME_MAX, settled).await.is_ok_and(|settled| settled.is_some())
+}
+
 /// Passes on what has been written until now, and no more: somebody may write for ever. Returns the end, should it come.
 async fn written_pass_on(tap: &mut Tap, busy: &Busy, events: &mut Events) -> Option<ExecEnd> {
     let streams = [OutputStream::Stdout, OutputStream::Stderr];
@@ -282,9 +311,20 @@ fn is_javascript(context: &Context) -> bool {
     matches!(context.language, Language::Javascript | Language::Typescript)
 }
 
+/// Sends the signal, unless the run is over; whether it is not.
+async fn signal_send(agent: &Rc<Agent>, busy: &Busy) -> bool {
+    let is_over = busy.is_over.lock().await;
+    if !*is_over {
+        // It fails where it has ended, which the run will see.
+        let _ = exec_signal(agent, busy.exec.id, SIGINT).await;
+    }
+    !*is_over
+}
+
 async fn interrupt_send(agent: &Rc<Agent>, context: &Rc<Context>, busy: &Rc<Busy>) {
-    // It fails where it has ended, which the run will see.
-    let _ = exec_signal(agent, busy.exec.id, SIGINT).await;
+    if !signal_send(agent, busy).await {
+        return;
+    }
     let request = match context.language {
         Language::Python | Language::Kernel(_) => return,
         Language::Bash => bash_end_request(busy.number),
@@ -298,15 +338,13 @@ async fn interrupt_send(agent: &Rc<Agent>, context: &Rc<Context>, busy: &Rc<Busy
 /// to end well just then, Node.js when it is about to wait for a command, and of none at all while it is called back by
 /// what was not wrapped.
 async fn interrupt_insist(agent: Rc<Agent>, context: Rc<Context>, busy: Rc<Busy>) {
-    let is_over = || context.busy().is_none_or(|now| !Rc::ptr_eq(&now, &busy));
     for _ in 0..INTERRUPTS_MAX {
         tokio::time::sleep(INTERRUPT_PAUSE).await;
-        if is_over() {
+        if !signal_send(&agent, &busy).await {
             return;
         }
-        let _ = exec_signal(&agent, busy.exec.id, SIGINT).await;
     }
-    if is_javascript(&context) && !is_over() {
+    if is_javascript(&context) && !*busy.is_over.lock().await {
         context.killed.set(Some("its code could not be interrupted, and was killed"));
         exec_kill(&agent, &busy.exec).await;
     }

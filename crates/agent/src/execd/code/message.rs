@@ -24,6 +24,8 @@ pub(super) enum Message {
     Written { stream: String, text: String },
     /// The code has ended.
     Done(Done),
+    /// No signal from before is on its way to the driver any more.
+    Settled,
 }
 
 /// How code has ended.
@@ -72,6 +74,9 @@ pub(super) fn run_request(language: &Language, run: u64, code: &str) -> Vec<u8> 
 pub(super) fn interrupt_request(run: u64) -> Vec<u8> {
     line(&Request::Interrupt { run })
 }
+
+/// Asks a driver in JavaScript to say when no signal that was sent can have an effect any more.
+pub(super) const SETTLE: &[u8] = b"{\"type\":\"settle\"}\n";
 
 /// Has a shell say that a run has ended, should it have been interrupted before it could.
 pub(super) fn bash_end_request(run: u64) -> Vec<u8> {

@@ -13,6 +13,7 @@ use std::{
 
 use bytes::Bytes;
 use futures::Stream;
+use http_body_util::BodyExt;
 use hyper::{
     body::{self, Body},
     header,
@@ -38,18 +39,11 @@ pub(in crate::execd) async fn files_upload(agent: &Rc<Agent>, request: Incoming)
     let boundary = multer::parse_boundary(content_type.unwrap_or_default())
         .map_err(|error| HttpError::body(format!("the body must be multipart/form-data: {error}")))?;
     let fed = Arc::new(AtomicUsize::new(0));
-    let parts = Parts { body: request.into_body(), fed: Arc::clone(&fed), is_resting: false };
-    let mut multipart = Multipart::new(parts, boundary);
-    let taken = files_take(agent, &mut multipart, &fed).await;
-    if taken.is_err() {
-        // A client that still sends would not see why it failed.
-        while let Ok(Some(mut field)) = multipart.next_field().await {
-            fed.store(0, Ordering::Relaxed);
-            while let Ok(Some(_)) = field.chunk().await {
-                fed.store(0, Ordering::Relaxed);
-            }
-        }
-    }
+    let mut parts = Parts { body: request.into_body(), fed: Arc::clone(&fed), is_resting: false };
+    let taken = files_take(agent, &mut Multipart::new(&mut parts, boundary), &fed).await;
+    // Who is answered while sending may lose the answer with the connection. The parser stops before the end of the
+    // body, which is at least the last chunk's.
+    while let Some(Ok(_)) = parts.body.frame().await {}
     taken.map(|()| empty())
 }
 

@@ -34,7 +34,10 @@ const EVENTS_MAX: u32 = 500;
         ("tail" = Option<u32>, Query, description = "Without a scope: how many lines", minimum = 1, maximum = 10000),
     ),
     responses(
-        (status = 200, description = "The lines", body = DiagnosticBody),
+        (status = 200, description = "The lines", content(
+            (DiagnosticBody = "application/json"),
+            (String = "text/plain"),
+        )),
         (status = 400, description = "There is no such scope", body = ErrorResponse),
         (status = 404, description = "There is no such sandbox", body = ErrorResponse),
     )
@@ -68,7 +71,10 @@ pub(super) async fn logs_get(
         ("scope" = Option<String>, Query, description = "`lifecycle`, `runtime` or `all`; without it the answer is text"),
     ),
     responses(
-        (status = 200, description = "The events", body = DiagnosticBody),
+        (status = 200, description = "The events", content(
+            (DiagnosticBody = "application/json"),
+            (String = "text/plain"),
+        )),
         (status = 400, description = "There is no such scope", body = ErrorResponse),
         (status = 404, description = "There is no such sandbox", body = ErrorResponse),
     )

@@ -7,7 +7,7 @@ use axum::{
     middleware::Next,
     response::{IntoResponse, Response},
 };
-use engine::ErrorKind;
+use engine::{ErrorKind, VolumeProblem};
 
 use super::types::ErrorResponse;
 use crate::{
@@ -37,6 +37,15 @@ impl LifecycleError {
         Self::new(status, code_of(status), format!("{field}: {problem}"))
     }
 
+    /// Why a sandbox was not made. What it would begin with is named in the body, not by the path: without it the
+    /// request is wrong.
+    pub(super) fn of_creation(error: engine::Error) -> Self {
+        match error.kind() {
+            ErrorKind::NotFound => Self::invalid("snapshotId", error.public()),
+            _ => error.into(),
+        }
+    }
+
     /// Something that this server does not have.
     pub(super) fn not_here(message: &str) -> Self {
         let status = StatusCode::NOT_IMPLEMENTED;
@@ -62,7 +71,8 @@ impl From<engine::Error> for LifecycleError {
             ErrorKind::Busy { retry_after_s } => Some(retry_after_s),
             _ => None,
         };
-        Self { retry_after_s, ..Self::new(status, code_of(status), message) }
+        let code = error.volume_problem().map_or(code_of(status), volume_code);
+        Self { retry_after_s, ..Self::new(status, code, message) }
     }
 }
 
@@ -99,6 +109,18 @@ fn code_of(status: StatusCode) -> &'static str {
         StatusCode::GATEWAY_TIMEOUT => "TIMEOUT",
         status if status.is_server_error() => "INTERNAL_ERROR",
         _ => "INVALID_REQUEST",
+    }
+}
+
+/// The code of errors about volumes, as the original has them.
+pub(super) fn volume_code(problem: VolumeProblem) -> &'static str {
+    match problem {
+        VolumeProblem::HostPathNotAllowed => "VOLUME::HOST_PATH_NOT_ALLOWED",
+        VolumeProblem::HostPathNotFound => "VOLUME::HOST_PATH_NOT_FOUND",
+        VolumeProblem::HostPathUnfit => "VOLUME::INVALID_HOST_PATH",
+        VolumeProblem::NotFound => "VOLUME::PVC_NOT_FOUND",
+        VolumeProblem::SubPath => "VOLUME::INVALID_SUB_PATH",
+        VolumeProblem::Target => "VOLUME::INVALID_MOUNT_PATH",
     }
 }
 

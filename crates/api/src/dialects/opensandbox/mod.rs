@@ -17,6 +17,7 @@ mod snapshots;
 mod states;
 mod types;
 mod unsupported;
+mod volumes;
 
 use axum::{Router, middleware};
 use utoipa_axum::{router::OpenApiRouter, routes};
@@ -65,6 +66,9 @@ pub(crate) fn routes() -> OpenApiRouter<ApiState> {
         .routes(routes!(snapshots::snapshot_list))
         // /v1/snapshots/{snapshot_id}
         .routes(routes!(snapshots::snapshot_get, snapshots::snapshot_delete))
+        // /v1/volumes, /v1/volumes/{volume}
+        .routes(routes!(volumes::volume_list))
+        .routes(routes!(volumes::volume_delete))
         // /v1/sandboxes/{sandbox_id}/diagnostics/…
         .routes(routes!(diagnostics::logs_get))
         .routes(routes!(diagnostics::events_get))

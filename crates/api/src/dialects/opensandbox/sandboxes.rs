@@ -35,8 +35,7 @@ use crate::{
             headers(("Location" = String, description = "Where it is found"))
         ),
         (status = 400, description = "The text names the field", body = ErrorResponse),
-        (status = 404, description = "There is no such snapshot", body = ErrorResponse),
-        (status = 409, description = "The snapshot can't be begun with", body = ErrorResponse),
+        (status = 409, description = "The snapshot can't be begun with, or a volume is being removed", body = ErrorResponse),
         (status = 413, description = "The body is over the limit", body = ErrorResponse),
         (
             status = 429,
@@ -45,7 +44,6 @@ use crate::{
             headers(("Retry-After" = u32, description = "Seconds"))
         ),
         (status = 500, description = "The text has the request's id", body = ErrorResponse),
-        (status = 501, description = "This server has no templates and no pools", body = ErrorResponse),
         (status = 503, description = "The storage is full", body = ErrorResponse),
     )
 )]
@@ -57,7 +55,8 @@ pub(super) async fn sandbox_create(
     let JsonBody(request) = body?;
     let convert::Creation { spec, origin } = convert::creation(request, engine.settings())?;
     let beginning = Beginning { origin, ..Beginning::default() };
-    let sandbox = engine.sandbox_create_with(&caller, spec, beginning).await?;
+    let made = engine.sandbox_create_with(&caller, spec, beginning).await;
+    let sandbox = made.map_err(LifecycleError::of_creation)?;
     let location = [(header::LOCATION, format!("/v1/sandboxes/{}", sandbox.id))];
     Ok((StatusCode::ACCEPTED, location, Json(convert::sandbox_body(&sandbox, false))))
 }

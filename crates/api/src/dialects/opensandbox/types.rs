@@ -37,14 +37,87 @@ pub(super) struct CreateSandboxRequest {
     /// `access.renew.extend.seconds`: each use moves the end of the time-out; `idle.pause.seconds`: it is paused when
     /// nobody has used it for so long, and resumed by the next use.
     pub(super) extensions: Option<BTreeMap<String, String>>,
-    /// Folders that outlive it; there are none here.
-    #[schema(value_type = Option<Vec<Object>>)]
-    pub(super) volumes: Option<Vec<serde_json::Value>>,
+    /// Folders that outlive it, or belong to the host; at most 16.
+    pub(super) volumes: Option<Vec<VolumeRequest>>,
     /// Programs that run around the entrypoint; there are none here.
     #[schema(value_type = Option<Object>)]
     pub(super) lifecycle: Option<serde_json::Value>,
     /// A template; there are none here.
     pub(super) template_id: Option<String>,
+}
+
+/// A volume of a sandbox. Exactly one of `host` and `pvc` has to be given.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(super) struct VolumeRequest {
+    /// What it is called within the sandbox.
+    #[schema(example = "data", max_length = 63)]
+    pub(super) name: String,
+    /// A folder of the host.
+    pub(super) host: Option<HostVolume>,
+    /// A volume of the server's.
+    pub(super) pvc: Option<NamedVolume>,
+    /// A bucket of an object store; there are none here.
+    #[schema(value_type = Option<Object>)]
+    pub(super) ossfs: Option<serde_json::Value>,
+    /// Where it is mounted. What is missing on the way there is made.
+    #[schema(example = "/data")]
+    pub(super) mount_path: String,
+    /// Nothing can be written through it.
+    pub(super) read_only: Option<bool>,
+    /// The folder of it that is mounted. A named volume gets it if it is missing.
+    pub(super) sub_path: Option<String>,
+}
+
+/// A folder of the host, below one that the operator allowed.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct HostVolume {
+    /// Its whole path.
+    #[schema(example = "/srv/data/project")]
+    pub(super) path: String,
+}
+
+/// A volume that the server keeps, of the key that made it.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(super) struct NamedVolume {
+    /// Its name, unique among the key's.
+    #[schema(example = "project", max_length = 253)]
+    pub(super) claim_name: String,
+    /// It is made if there is none, which is so if nothing is said.
+    pub(super) create_if_not_exists: Option<bool>,
+    /// If it is made for the sandbox, it goes with it and its forks, unless another sandbox has it then.
+    pub(super) delete_on_sandbox_termination: Option<bool>,
+    /// What it may hold, if it is made.
+    #[schema(example = "10Gi")]
+    pub(super) storage: Option<String>,
+    /// For clusters; here it means nothing.
+    #[serde(rename = "storageClass")]
+    pub(super) _storage_class: Option<String>,
+    /// For clusters; here several sandboxes may have it.
+    #[serde(rename = "accessModes")]
+    pub(super) _access_modes: Option<Vec<String>>,
+}
+
+/// A volume that the server keeps.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct VolumeBody {
+    pub(super) id: String,
+    pub(super) name: String,
+    /// The key that made it, as the administrator's list has it.
+    #[schema(example = "key:1")]
+    pub(super) owner: String,
+    /// What it may hold.
+    pub(super) bytes: u64,
+    pub(super) created_at: WireTimestamp,
+}
+
+/// Volumes, by name.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct ListVolumesResponse {
+    pub(super) items: Vec<VolumeBody>,
 }
 
 /// Whom a sandbox may reach.
@@ -117,6 +190,7 @@ pub(super) struct CredentialProxyConfig {
 /// A sandbox.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
+#[schema(as = lifecycle::Sandbox)]
 pub(super) struct SandboxBody {
     pub(super) id: String,
     /// What it was made from.
@@ -207,6 +281,7 @@ pub(super) struct CreateSnapshotRequest {
 /// A snapshot.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
+#[schema(as = lifecycle::Snapshot)]
 pub(super) struct SnapshotBody {
     pub(super) id: String,
     pub(super) sandbox_id: String,

@@ -118,6 +118,7 @@ pub(super) async fn snapshot_delete(
         (status = 201, description = "Made", body = [SandboxBody]),
         (status = 400, description = "The text names the field", body = ErrorBody),
         (status = 404, description = "There is no such sandbox", body = ErrorBody),
+        (status = 409, description = "It has no files yet, or is in the middle of something", body = ErrorBody),
         (status = 413, description = "The body is over the limit", body = ErrorBody),
         (
             status = 429,

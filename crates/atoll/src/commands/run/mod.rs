@@ -128,6 +128,7 @@ fn prepare(options: &RunOptions) -> Outcome<(DataDir, Host)> {
             network_allow: networks,
             at_server_end: AtServerEnd::EndSandboxes,
             prepare_ahead: false,
+            volume_prefixes: Vec::new(),
         })?;
         return Ok((data, host));
     }

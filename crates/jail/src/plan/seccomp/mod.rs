@@ -46,6 +46,17 @@ pub enum Condition {
         /// The values.
         values: &'static [u32],
     },
+    /// The argument is not of a family, or is one of these; otherwise [`Verdict::Deny`].
+    OutsideFamily {
+        /// Its position, from 0.
+        argument: u8,
+        /// The bits that name the family.
+        bits: u32,
+        /// The family.
+        family: u32,
+        /// Those of the family that are allowed.
+        but: &'static [u32],
+    },
 }
 
 /// The verdict over a system call number, as the table has it.

@@ -34,7 +34,7 @@ const GROUPS: &[Group] = &[
         __NR_pwrite64 __NR_readv __NR_writev __NR_preadv __NR_pwritev __NR_preadv2 __NR_pwritev2
         __NR_copy_file_range __NR_sendfile __NR_splice __NR_tee __NR_vmsplice __NR_fallocate
         __NR_ftruncate __NR_truncate __NR_fsync __NR_fdatasync __NR_sync __NR_syncfs __NR_sync_file_range
-        __NR_fadvise64 __NR_readahead __NR_dup __NR_dup3 __NR_fcntl __NR_flock __NR_ioctl __NR_statx
+        __NR_fadvise64 __NR_readahead __NR_dup __NR_dup3 __NR_fcntl __NR_flock __NR_statx
         __NR_newfstatat __NR_fstat __NR_statfs __NR_fstatfs __NR_faccessat __NR_faccessat2 __NR_readlinkat
         __NR_getcwd __NR_chdir __NR_fchdir __NR_fchmod __NR_fchmodat __NR_fchmodat2 __NR_fchown
         __NR_fchownat __NR_umask __NR_utimensat __NR_linkat __NR_symlinkat __NR_unlinkat __NR_renameat
@@ -112,6 +112,19 @@ pub const CONDITIONAL: &[(&str, u32, Condition)] = &[
     // (16) NETLINK_KOBJECT_UEVENT (15): the kernel tells of the host's devices in every network namespace that
     // the host's user namespace owns, as sandboxes' do.
     ("socket", __NR_socket, Condition::NoneOf { sets: &[&[(0, 40)], &[(0, 16), (2, 15)]] }),
+    // Everything but what btrfs alone knows (its requests are of the type 0x94): whoever owns a folder may make
+    // subvolumes in it, which are outside the quota of the volume that it lies in. FICLONE, FICLONERANGE and
+    // FIDEDUPERANGE, which share bytes between files, have come from there and are everybody's.
+    (
+        "ioctl",
+        __NR_ioctl,
+        Condition::OutsideFamily {
+            argument: 1,
+            bits: 0xff00,
+            family: 0x9400,
+            but: &[0x4004_9409, 0x4020_940d, 0xc018_9436],
+        },
+    ),
     // The execution domains of Docker's list: Linux, 32-bit Linux, each with UNAME26, and the query.
     (
         "personality",

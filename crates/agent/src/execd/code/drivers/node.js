@@ -43,6 +43,7 @@
         }
     }
 
+    // Never inside of what a signal ends: a message must be whole.
     function finish(message) {
         if (message.error === INTERRUPTED) {
             isStale = true;
@@ -52,12 +53,14 @@
         send({ type: 'done', ...message });
     }
 
+    // What is said first of how a run has ended counts.
+    function finishIfEnded() {
+        if (running?.outcome) finish(running.outcome);
+    }
+
     // Interrupts.
 
     const INTERRUPTED = { ename: 'KeyboardInterrupt', evalue: 'the code was interrupted', traceback: ['KeyboardInterrupt'] };
-    const SIGNAL_WAIT_MS = 30;
-    // The run that a signal has ended.
-    let ended = 0;
     let job = null;
     Object.defineProperty(globalThis, '__atoll_bounded', { value: () => job() });
     const boundary = new vm.Script('__atoll_bounded()', { filename: 'node:atoll' });
@@ -71,28 +74,36 @@
             boundary.runInThisContext({ breakOnSigint: true });
         } catch (error) {
             if (error?.code !== 'ERR_SCRIPT_EXECUTION_INTERRUPTED') throw error;
-            ended = count;
-            if (run && running === run) finish({ error: INTERRUPTED });
+            if (run && running === run) run.outcome ??= { error: INTERRUPTED };
         } finally {
             job = before;
         }
+        if (!job) finishIfEnded();
     }
 
-    // From now on SIGINT ends what is bounded and does nothing else; there is no moment at which it ends the process.
-    {
-        const warn = process.emitWarning;
+    const THREADS = '/proc/self/task';
+
+    // From now on SIGINT ends what is bounded and does nothing else; there is no moment at which it ends the process. The
+    // signal's handler wakes a thread, which does it.
+    const watchdog = (() => {
+        const warn = process.emitWarning, others = new Set(fs.readdirSync(THREADS));
         process.emitWarning = () => {};
         require('internal/test/binding').internalBinding('contextify').startSigintWatchdog();
         process.emitWarning = warn;
+        return fs.readdirSync(THREADS).find((thread) => !others.has(thread));
+    })();
+
+    // The agent sends no more signals when it asks for this. Those that it has sent were handled when this thread came
+    // back from reading the request; when the other thread sleeps, it has done what they woke it for, and none is left to
+    // end the next run.
+    function settle() {
+        const isAsleep = () => fs.readFileSync(`${THREADS}/${watchdog}/stat`, 'latin1').split(') ').pop().startsWith('S');
+        while (!isAsleep()) Atomics.wait(sleeper, 0, 0, 1);
+        send({ type: 'settled' });
     }
 
     // What waits for something is not ended by a signal. Its timers must not go on with it later.
     function interrupted(run) {
-        if (ended !== run) {
-            // The signal that came with this may be on its way still, and must not end the next run.
-            const end = Date.now() + SIGNAL_WAIT_MS;
-            bounded(() => { while (Date.now() < end); });
-        }
         if (!running || run !== count) return;
         for (const timer of running.timers) {
             clearTimeout(timer);
@@ -390,14 +401,17 @@
     }
 
     function evaluated(run, failure, answer) {
-        if (running !== run) return;
-        if (failure) return finish({ error: INTERRUPTED });
+        if (running !== run || run.outcome) return;
+        if (failure) return void (run.outcome = { error: INTERRUPTED });
         const { result, exceptionDetails } = answer;
         try {
-            if (exceptionDetails) return finish({ error: describe(take(exceptionDetails.exception), exceptionDetails, run.code) });
-            if (result.type === 'undefined') return finish({});
-            const text = util.inspect(take(result));
-            if (running === run) finish({ data: { text } });
+            if (exceptionDetails) {
+                run.outcome = { error: describe(take(exceptionDetails.exception), exceptionDetails, run.code) };
+            } else if (result.type === 'undefined') {
+                run.outcome = {};
+            } else {
+                run.outcome = { data: { text: util.inspect(take(result)) } };
+            }
         } finally {
             session.post('Runtime.releaseObjectGroup', { objectGroup: 'cell' }, () => {});
         }
@@ -414,8 +428,8 @@
             send({ type: 'begun' });
             return finish({ error: { ename: error.name, evalue: error.message, traceback: [`${error.name}: ${error.message}`] } });
         }
+        send({ type: 'begun' });
         bounded(() => {
-            send({ type: 'begun' });
             session.post('Runtime.evaluate', {
                 expression: `${run.code}\n//# sourceURL=cell-${count}.js`, replMode: true, objectGroup: 'cell',
             }, (failure, answer) => {
@@ -434,6 +448,7 @@
             const message = JSON.parse(line);
             if (message.type === 'run') run(message);
             else if (message.type === 'interrupt') interrupted(message.run);
+            else if (message.type === 'settle') settle();
         }
     });
     control.on('end', () => process.kill(process.pid, 'SIGKILL'));

@@ -14,6 +14,7 @@ use super::{
     },
     labels, network_policy,
     quantity::{thousandths, whole},
+    volumes,
 };
 
 /// What the engine is asked for.
@@ -51,18 +52,19 @@ pub(in super::super) fn creation(
     settings: &Settings,
 ) -> Result<Creation, LifecycleError> {
     let extensions = request.extensions.unwrap_or_default();
-    if request.template_id.is_some() || extensions.contains_key("poolRef") {
+    let is_named = [
+        ("templateId", request.template_id.is_some()),
+        ("extensions.poolRef", extensions.contains_key("poolRef")),
+    ];
+    if let Some((field, _)) = is_named.into_iter().find(|(_, is_named)| *is_named) {
         let text = "this server has no templates and no pools; a sandbox is made in milliseconds without";
-        return Err(LifecycleError::not_here(text));
+        return Err(LifecycleError::invalid(field, text));
     }
     if request.lifecycle.is_some_and(|hooks| hooks.as_object().is_none_or(|hooks| !hooks.is_empty())) {
         return Err(LifecycleError::invalid("lifecycle", "this server has no hooks; use the entrypoint"));
     }
     if request.credential_proxy.is_some_and(|proxy| proxy.enabled == Some(true)) {
         return Err(LifecycleError::invalid("credentialProxy", "this server has none"));
-    }
-    if request.volumes.is_some_and(|volumes| !volumes.is_empty()) {
-        return Err(LifecycleError::invalid("volumes", "this server has none yet; use snapshots"));
     }
     let origin = source(request.image.as_ref(), request.snapshot_id.as_deref())?;
     platform_check(request.platform.as_ref())?;
@@ -75,6 +77,7 @@ pub(in super::super) fn creation(
     let entrypoint = entrypoint(request.entrypoint, origin.is_some())?;
     let network_policy = request.network_policy.map(network_policy::policy).transpose()?.flatten();
     let network = if settings.network_available { NetworkMode::Nat } else { NetworkMode::None };
+    let volumes = volumes::volumes(request.volumes.unwrap_or_default())?;
     let details = Details {
         image: request.image.map(|image| ImageBody { uri: image.uri }),
         snapshot: request.snapshot_id,
@@ -92,6 +95,7 @@ pub(in super::super) fn creation(
         entrypoint,
         on_access: on_access(&extensions)?,
         details: Some(serde_json::to_value(&details).unwrap_or_default()),
+        volumes,
         ..SandboxSpec::new(DIALECT)
     };
     Ok(Creation { spec, origin })
@@ -104,7 +108,9 @@ fn source(image: Option<&ImageSpec>, snapshot: Option<&str>) -> Result<Option<Sn
             Err(LifecycleError::invalid("image", "give either `image` or `snapshotId`"))
         }
         (None, Some(snapshot)) => {
-            let known = snapshot.parse().map_err(|_| engine::Error::snapshot_not_found());
+            let known = snapshot
+                .parse()
+                .map_err(|_| LifecycleError::of_creation(engine::Error::snapshot_not_found()));
             Ok(Some(known?))
         }
         (Some(image), None) if image.uri == HOST_IMAGE => Ok(None),

@@ -68,7 +68,7 @@ fn label_check(key: &str, value: Option<&str>) -> Result<(), LifecycleError> {
     Ok(())
 }
 
-fn shown(text: &str) -> String {
+pub(super) fn shown(text: &str) -> String {
     format!("{:?}", text.chars().take(80).collect::<String>())
 }
 

@@ -25,6 +25,7 @@ use tokio::{
 use crate::{
     agent::Agent,
     connection::connection_serve,
+    execd,
     http::{Door, http_accept},
     signals::SignalQueue,
     sys,
@@ -142,7 +143,8 @@ pub(crate) fn serve(socket: Socket) -> Result<(), BootError> {
             }
             Listener::Tcp(listener, door) => {
                 let listener = TcpListener::from_std(listener).map_err(registered)?;
-                tokio::task::spawn_local(http_accept(Rc::clone(&agent), door, listener));
+                execd::code_port_open(&agent, &door);
+                tokio::task::spawn_local(http_accept(Rc::clone(&agent), door, listener, |_| ()));
             }
         }
         signals.until_told_to_end(&agent).await;

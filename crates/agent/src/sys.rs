@@ -19,7 +19,10 @@ use std::{
 use rustix::{
     fs::{Mode, OFlags, fchown, fcntl_setfl, open},
     io::Errno,
-    process::{Gid, Resource, Rlimit, Uid, chdir, ioctl_tiocsctty, setrlimit, setsid, umask},
+    process::{
+        Gid, Resource, Rlimit, Signal, Uid, chdir, ioctl_tiocsctty, set_parent_process_death_signal,
+        setrlimit, setsid, umask,
+    },
     pty::{OpenptFlags, ioctl_tiocgptpeer, openpt, ptsname, unlockpt},
     stdio::{dup2_stderr, dup2_stdin, dup2_stdout},
     termios::{InputModes, OptionalActions, Winsize, tcgetattr, tcsetattr, tcsetwinsize},
@@ -38,6 +41,8 @@ use tokio::io::unix::AsyncFd;
 const CHILD_STACK_BYTES: usize = 16 << 10;
 /// The highest signal number of Linux (signal(7)).
 const SIGNAL_MAX: c_int = 64;
+/// The number under which a child finds the descriptor that is for it alone.
+const PRIVATE_FD: c_int = 3;
 
 /// Sets close-on-exec on every descriptor from 3 up: close_range(2).
 ///
@@ -245,6 +250,8 @@ pub(crate) struct ChildPlan<'a> {
     pub(crate) stdio: [BorrowedFd<'a>; 3],
     /// Whether they are a terminal, which is to control its session.
     pub(crate) has_terminal: bool,
+    /// What it finds as descriptor 3, if anything.
+    pub(crate) private: Option<BorrowedFd<'a>>,
     /// User and group to become, where they are not the agent's own.
     pub(crate) ids: Option<(Uid, Gid)>,
     /// The value of `RLIMIT_LOCKS` that tells its descendants from others.
@@ -372,10 +379,28 @@ fn child_run(child: &Child<'_>) -> Result<Infallible, SpawnFailure> {
     // As the program's own user: it must not start where it could not go.
     chdir(plan.cwd).map_err(at(SpawnStep::Folder))?;
     child_signals_reset();
+    let first_to_close = match plan.private {
+        Some(fd) => {
+            // After the change of user, which takes it back. It fails for no signal that there is (prctl(2)).
+            let _ = set_parent_process_death_signal(Some(Signal::KILL));
+            child_private_keep(fd).map_err(at(SpawnStep::Session))?
+        }
+        None => PRIVATE_FD,
+    };
     // SAFETY: the table of descriptors is the child's own copy; nothing in it is used after this. Should the
     // call be refused, all of them are close-on-exec.
-    unsafe { libc::close_range(3, c_int::MAX.cast_unsigned(), 0) };
+    unsafe { libc::close_range(first_to_close.cast_unsigned(), c_int::MAX.cast_unsigned(), 0) };
     Err(SpawnFailure { step: SpawnStep::Exec, errno: child_exec(child) })
+}
+
+/// Puts a descriptor in its place, where the program inherits it. Returns the first number beyond it.
+fn child_private_keep(fd: BorrowedFd<'_>) -> Result<c_int, Errno> {
+    // SAFETY: whatever the number stood for in the child's own table is not used after this. Between a number and
+    // itself dup2(2) changes nothing, so the flag is taken off by itself.
+    let kept = unsafe {
+        libc::dup2(fd.as_raw_fd(), PRIVATE_FD) != -1 && libc::fcntl(PRIVATE_FD, libc::F_SETFD, 0) != -1
+    };
+    if kept { Ok(PRIVATE_FD + 1) } else { Err(errno_last()) }
 }
 
 /// Makes the kernel choose this process and its descendants before the agent when memory is short: proc(5),

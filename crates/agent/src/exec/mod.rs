@@ -4,6 +4,7 @@
 //! process comes to be: [`spawn`]; which processes are its own: [`tree`]; where its output goes: [`output`]
 //! into a [`backlog`], from there [`follow`] to a connection, or [`tap`] to another part of the agent.
 
+mod adopt;
 mod backlog;
 mod follow;
 mod mark;
@@ -16,13 +17,14 @@ mod tap;
 mod terminal;
 mod tree;
 
-use std::{rc::Rc, time::Duration};
+use std::{os::fd::BorrowedFd, rc::Rc, time::Duration};
 
 use protocol::{
     ExecId,
     agent::{ExecSpec, Failure, FailureKind, TerminalSize},
 };
 
+pub(crate) use adopt::{Adoption, exec_adopt};
 pub(crate) use follow::{Followed, exec_follow};
 pub(crate) use registry::Registry;
 pub(crate) use state::{Exec, OutputStream};
@@ -32,7 +34,8 @@ use crate::{
     agent::Agent,
     failure::{failure, failure_os},
 };
-use output::Source;
+use mark::Mark;
+use spawn::{Ends, Spawned};
 
 /// The highest signal number of Linux (signal(7)).
 const SIGNAL_MAX: i32 = 64;
@@ -49,13 +52,35 @@ pub(crate) fn exec_start(agent: &Rc<Agent>, spec: &ExecSpec) -> Result<Rc<Exec>,
         return Err(failure(FailureKind::Invalid, format!("start exec {}: this id is in use", spec.id)));
     }
     let mark = agent.execs.mark_next(spec.id);
-    let spawned = spawn::process_start(agent, spec, mark)?;
-    let ends = spawned.ends;
-    let exec = Rc::new(Exec::new(spec, mark, spawned.pid, ends.input));
+    Ok(exec_look_after(agent, spec, mark, spawn::process_start(agent, spec, mark, None)?))
+}
+
+/// As [`exec_start`], for a program that has `private` as its descriptor 3. Should `adoptable` be true, what it forks
+/// can become execs of their own.
+///
+/// # Errors
+/// As [`exec_start`].
+pub(crate) fn exec_start_private(
+    agent: &Rc<Agent>,
+    spec: &ExecSpec,
+    private: BorrowedFd<'_>,
+    adoptable: bool,
+) -> Result<Rc<Exec>, Failure> {
+    let mark = if adoptable { agent.execs.mark_of_parents(spec.id) } else { agent.execs.mark_next(spec.id) };
+    Ok(exec_look_after(agent, spec, mark, spawn::process_start(agent, spec, mark, Some(private))?))
+}
+
+/// Kills what there is of an exec's tree, also after its end.
+pub(crate) async fn exec_kill(agent: &Agent, exec: &Exec) {
+    tree::tree_kill(agent, exec).await;
+}
+
+fn exec_look_after(agent: &Rc<Agent>, spec: &ExecSpec, mark: Mark, mut spawned: Spawned) -> Rc<Exec> {
+    let exec = Rc::new(Exec::new(spec, mark, &mut spawned));
     agent.execs.insert(&exec);
     let timeout = spec.timeout_ms.map(Duration::from_millis);
-    tokio::task::spawn_local(exec_run(Rc::clone(agent), Rc::clone(&exec), ends.stdout, ends.stderr, timeout));
-    Ok(exec)
+    tokio::task::spawn_local(exec_run(Rc::clone(agent), Rc::clone(&exec), spawned.ends, timeout));
+    exec
 }
 
 /// The exec with this id, which runs or was not collected yet.
@@ -132,17 +157,11 @@ pub(crate) fn exec_interrupt(agent: &Rc<Agent>, exec: &Rc<Exec>) {
 }
 
 /// Looks after an exec from its start until its process and its output have ended.
-async fn exec_run(
-    agent: Rc<Agent>,
-    exec: Rc<Exec>,
-    stdout: Source,
-    stderr: Option<Source>,
-    timeout: Option<Duration>,
-) {
+async fn exec_run(agent: Rc<Agent>, exec: Rc<Exec>, ends: Ends, timeout: Option<Duration>) {
     tokio::join!(
-        output::pump(&agent, &exec, OutputStream::Stdout, stdout),
+        output::pump(&agent, &exec, OutputStream::Stdout, ends.stdout),
         async {
-            if let Some(stderr) = stderr {
+            if let Some(stderr) = ends.stderr {
                 output::pump(&agent, &exec, OutputStream::Stderr, stderr).await;
             }
         },

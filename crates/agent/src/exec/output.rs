@@ -18,13 +18,13 @@ use std::{
     fs::File,
     io,
     os::fd::{AsFd, OwnedFd},
-    rc::Rc,
+    rc::{Rc, Weak},
     time::Duration,
 };
 
 use rustix::{
     fs::{OFlags, fcntl_setfl},
-    io::Errno,
+    io::{Errno, ioctl_fionread},
     pipe::{SpliceFlags, fcntl_setpipe_size, splice},
 };
 use tokio::net::unix::pipe;
@@ -47,9 +47,21 @@ const PIPE_BYTES_MAX: usize = 1 << 20;
 /// The agent's end of what a program writes to.
 pub(crate) enum Source {
     /// The reading end of a pipe.
-    Pipe(pipe::Receiver),
+    Pipe(Rc<pipe::Receiver>),
     /// All that comes out of a terminal.
     Terminal(Rc<Terminal>),
+}
+
+/// Tells how much waits in a pipe, and keeps it from nothing. Of what is no pipe it tells nothing.
+#[derive(Default)]
+pub(crate) struct OutputGauge(Weak<pipe::Receiver>);
+
+impl OutputGauge {
+    /// Bytes that were written and not read yet: ioctl_pipe(2), `FIONREAD`.
+    pub(crate) fn bytes(&self) -> usize {
+        let waiting = self.0.upgrade().and_then(|pipe| ioctl_fionread(&*pipe).ok());
+        waiting.and_then(|bytes| usize::try_from(bytes).ok()).unwrap_or_default()
+    }
 }
 
 impl Source {
@@ -59,7 +71,14 @@ impl Source {
     /// Those of fcntl(2) and epoll_ctl(2).
     pub(crate) fn pipe(end: OwnedFd) -> io::Result<Self> {
         fcntl_setfl(&end, OFlags::NONBLOCK)?;
-        pipe::Receiver::from_owned_fd_unchecked(end).map(Self::Pipe)
+        Ok(Self::Pipe(Rc::new(pipe::Receiver::from_owned_fd_unchecked(end)?)))
+    }
+
+    pub(crate) fn gauge(&self) -> OutputGauge {
+        match self {
+            Self::Pipe(pipe) => OutputGauge(Rc::downgrade(pipe)),
+            Self::Terminal(_) => OutputGauge::default(),
+        }
     }
 
     async fn readable(&self) -> io::Result<()> {
@@ -118,7 +137,7 @@ pub(crate) async fn pump(agent: &Rc<Agent>, exec: &Exec, stream: OutputStream, s
 }
 
 /// Reads and drops until nobody holds the pipe any more.
-async fn leftover_drop(agent: Rc<Agent>, pipe: pipe::Receiver) {
+async fn leftover_drop(agent: Rc<Agent>, pipe: Rc<pipe::Receiver>) {
     while pipe.readable().await.is_ok() {
         match piece_drop(&pipe, &agent.null) {
             Ok(0) => return,

@@ -35,6 +35,11 @@ pub(crate) fn processes_list() -> Vec<Process> {
         .collect()
 }
 
+/// The process with this number, a zombie among them.
+pub(crate) fn process_find(pid: i32) -> Option<Process> {
+    stat_parse(&fs::read(format!("/proc/{pid}/stat")).ok()?)
+}
+
 /// Signals this process, not one that has got its number since.
 ///
 /// # Errors

@@ -18,6 +18,9 @@ const KEPT_EXECS_MAX: usize = 1024;
 /// How many bytes of output all of them together keep, the latest one's aside.
 const KEPT_OUTPUT_BYTES_MAX: usize = 2 << 20;
 
+/// Where the marks of those begin whose forks get their own.
+const PARENTS_MARK_MIN: u64 = 1 << 40;
+
 /// All execs of the agent.
 #[derive(Default)]
 pub(crate) struct Registry {
@@ -34,6 +37,13 @@ impl Registry {
     pub(crate) fn mark_next(&self, id: ExecId) -> Mark {
         self.marks.set(self.marks.get() + 1);
         Mark::new(id, self.marks.get())
+    }
+
+    /// The same for a program whose forks become execs with marks of their own. A limit can be lowered by anybody and
+    /// raised by nobody: this one is above all of theirs.
+    pub(crate) fn mark_of_parents(&self, id: ExecId) -> Mark {
+        self.marks.set(self.marks.get() + 1);
+        Mark::new(id, PARENTS_MARK_MIN + self.marks.get())
     }
 
     pub(crate) fn insert(&self, exec: &Rc<Exec>) {

@@ -66,11 +66,16 @@ impl ChildEnds {
     }
 }
 
-/// Starts the process of `spec`.
+/// Starts the process of `spec`, with `private` as its descriptor 3 if it is given.
 ///
 /// # Errors
 /// A [`Failure`]; then there is no process.
-pub(crate) fn process_start(agent: &Agent, spec: &ExecSpec, mark: Mark) -> Result<Spawned, Failure> {
+pub(crate) fn process_start(
+    agent: &Agent,
+    spec: &ExecSpec,
+    mark: Mark,
+    private: Option<BorrowedFd<'_>>,
+) -> Result<Spawned, Failure> {
     let program = spec.argv.first().map(String::as_str).unwrap_or_default();
     if program.is_empty() {
         return Err(failure(FailureKind::Invalid, "start a process: the program's name is empty"));
@@ -94,6 +99,7 @@ pub(crate) fn process_start(agent: &Agent, spec: &ExecSpec, mark: Mark) -> Resul
         cwd: &cwd[0],
         stdio: child_ends.stdio(agent.null.as_fd()),
         has_terminal: spec.terminal.is_some(),
+        private,
         ids,
         mark: mark.number(),
     };
@@ -110,10 +116,10 @@ fn pipes_make(stdin: Stdin) -> io::Result<(Ends, ChildEnds)> {
             (Some(Input::Pipe(pipe::Sender::from_owned_fd_unchecked(write_end)?)), Some(read_end))
         }
     };
-    let (stdout_read, stdout) = pipe_make()?;
-    let (stderr_read, stderr) = pipe_make()?;
-    let ends = Ends { input, stdout: Source::pipe(stdout_read)?, stderr: Some(Source::pipe(stderr_read)?) };
-    Ok((ends, ChildEnds::Pipes { stdin, stdout, stderr }))
+    let (stdout, child_stdout) = output_pipe_make()?;
+    let (stderr, child_stderr) = output_pipe_make()?;
+    let ends = Ends { input, stdout, stderr: Some(stderr) };
+    Ok((ends, ChildEnds::Pipes { stdin, stdout: child_stdout, stderr: child_stderr }))
 }
 
 fn terminal_make(size: TerminalSize, owner: Option<Uid>) -> io::Result<(Ends, ChildEnds)> {
@@ -125,6 +131,12 @@ fn terminal_make(size: TerminalSize, owner: Option<Uid>) -> io::Result<(Ends, Ch
         stderr: None,
     };
     Ok((ends, ChildEnds::Terminal(child_end)))
+}
+
+/// A pipe for a program's output, and the end that the program gets.
+pub(super) fn output_pipe_make() -> io::Result<(Source, OwnedFd)> {
+    let (read_end, write_end) = pipe_make()?;
+    Ok((Source::pipe(read_end)?, write_end))
 }
 
 /// Reading and writing end, both close-on-exec: pipe(2).

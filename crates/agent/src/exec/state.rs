@@ -18,7 +18,13 @@ use protocol::{
 };
 use tokio::{net::unix::pipe, sync::Notify};
 
-use super::{backlog::Backlog, mark::Mark, terminal::Terminal};
+use super::{
+    backlog::Backlog,
+    mark::Mark,
+    output::{OutputGauge, Source},
+    spawn::Spawned,
+    terminal::Terminal,
+};
 use crate::sys::EndedChild;
 
 /// Which of the two output streams.
@@ -49,6 +55,8 @@ pub(crate) struct Exec {
     started: Instant,
     stdout: RefCell<Backlog>,
     stderr: RefCell<Backlog>,
+    /// What of both is in the pipes still.
+    gauges: [OutputGauge; 2],
     input: RefCell<Option<Rc<Input>>>,
     exit: Cell<Option<(EndedChild, Instant)>>,
     timed_out: Cell<bool>,
@@ -65,16 +73,20 @@ pub(crate) struct Exec {
 }
 
 impl Exec {
-    pub(crate) fn new(spec: &ExecSpec, mark: Mark, pid: i32, input: Option<Input>) -> Self {
+    /// Takes the input of what was started.
+    pub(crate) fn new(spec: &ExecSpec, mark: Mark, spawned: &mut Spawned) -> Self {
+        let Spawned { pid, ends } = spawned;
+        let stderr_gauge = ends.stderr.as_ref().map(Source::gauge).unwrap_or_default();
         Self {
             id: spec.id,
-            pid,
+            pid: *pid,
             mark,
             is_retained: spec.retain_bytes > 0,
             started: Instant::now(),
             stdout: RefCell::new(Backlog::new(spec.output_bytes_max, spec.retain_bytes)),
             stderr: RefCell::new(Backlog::new(spec.output_bytes_max, spec.retain_bytes)),
-            input: RefCell::new(input.map(Rc::new)),
+            gauges: [ends.stdout.gauge(), stderr_gauge],
+            input: RefCell::new(ends.input.take().map(Rc::new)),
             exit: Cell::new(None),
             timed_out: Cell::new(false),
             finished: Cell::new(false),
@@ -180,6 +192,17 @@ impl Exec {
     /// How many bytes wait or are retained.
     pub(crate) fn output_bytes(&self) -> usize {
         self.stdout.borrow().held_bytes() + self.stderr.borrow().held_bytes()
+    }
+
+    /// How many bytes of a stream were written and not passed on: in its backlog, and in its pipe
+    /// if it has one.
+    pub(crate) fn output_written(&self, stream: OutputStream) -> usize {
+        let [stdout, stderr] = &self.gauges;
+        let gauge = match stream {
+            OutputStream::Stdout => stdout,
+            OutputStream::Stderr => stderr,
+        };
+        self.backlog(stream).len() + gauge.bytes()
     }
 
     /// Waits until output comes or the exec finishes, beginning with the call, not with the first poll.

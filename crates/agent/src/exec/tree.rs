@@ -22,9 +22,12 @@ const KILL_ROUNDS_MAX: u32 = 64;
 /// How long the kernel gets to end what was killed, before the next look.
 const KILL_PAUSE: Duration = Duration::from_millis(1);
 
-/// Sends a signal once to each process of the tree.
+/// Sends a signal once to each process of the tree, the main process first: when it sees a child of it end, it is to know
+/// why.
 pub(crate) fn tree_signal(agent: &Agent, exec: &Exec, signal: i32) {
-    for process in tree_of(agent, exec, &processes_list()) {
+    let mut tree = tree_of(agent, exec, &processes_list());
+    tree.sort_by_key(|process| process.pid != exec.pid);
+    for process in tree {
         // One that ended meanwhile needs no signal.
         let _ = process_signal(&process, signal);
     }

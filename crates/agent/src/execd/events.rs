@@ -21,18 +21,49 @@ use crate::{
 };
 
 /// How often a client is told that the stream lives.
-const KEEP_ALIVE: Duration = Duration::from_secs(3);
+pub(super) const KEEP_ALIVE: Duration = Duration::from_secs(3);
+
+/// What an error is called that is an exit code.
+pub(super) const COMMAND_ERROR: &str = "CommandExecError";
 
 /// Appends an event, or any value in its place.
 pub(super) fn event_push(out: &mut Vec<u8>, event: &impl Serialize) {
+    let begin = out.len();
     // It fails for types that JSON lacks, and for writers that fail; neither is here.
     let _ = serde_json::to_writer(&mut *out, event);
+    separators_escape(out, begin);
     out.extend(b"\n\n");
+}
+
+/// What some clients take for the end of a line (U+0085, U+2028, U+2029) can only be within texts.
+fn separators_escape(out: &mut Vec<u8>, begin: usize) {
+    let mut at = begin;
+    while let Some(found) = memchr::memchr2(0xC2, 0xE2, &out[at..]) {
+        at += found;
+        let (length, escaped) = match &out[at..] {
+            [0xC2, 0x85, ..] => (2, b"\\u0085"),
+            [0xE2, 0x80, 0xA8, ..] => (3, b"\\u2028"),
+            [0xE2, 0x80, 0xA9, ..] => (3, b"\\u2029"),
+            _ => {
+                at += 1;
+                continue;
+            }
+        };
+        out.splice(at..at + length, escaped.iter().copied());
+    }
 }
 
 /// An event of which only the kind is known.
 pub(super) fn event(kind: &'static str) -> ServerStreamEvent<'static> {
-    ServerStreamEvent { kind, text: None, execution_time: None, error: None, timestamp: now_ms() }
+    ServerStreamEvent {
+        kind,
+        text: None,
+        execution_count: None,
+        execution_time: None,
+        results: None,
+        error: None,
+        timestamp: now_ms(),
+    }
 }
 
 /// Answers with the events of an exec, from its start to its end.
@@ -62,7 +93,8 @@ pub(super) fn exec_announce(exec: &Exec) -> Reply {
     event_stream(Outgoing::Whole(Some(out.into())))
 }
 
-fn init(id: &str) -> ServerStreamEvent<'_> {
+/// The first event.
+pub(super) fn init(id: &str) -> ServerStreamEvent<'_> {
     ServerStreamEvent { text: Some(id), ..event("init") }
 }
 
@@ -123,7 +155,7 @@ fn end_push(out: &mut Vec<u8>, end: &ExecEnd, begin: Instant) {
         }
         Some(reason) => {
             let error = ExecutionError {
-                ename: "CommandExecError",
+                ename: COMMAND_ERROR.into(),
                 evalue: exit_code(end).to_string(),
                 traceback: vec![reason],
             };
@@ -147,5 +179,20 @@ pub(super) fn error_of(end: &ExecEnd) -> Option<String> {
         ExitStatus::Exited(0) => None,
         ExitStatus::Exited(status) => Some(format!("exit status {status}")),
         ExitStatus::Signaled(signal) => Some(format!("ended by signal {signal}")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_event_has_within_it_what_could_end_a_line() {
+        let mut out = b"\xC2\x85".to_vec();
+        let text = "a\u{85}\u{2028}é…\u{2029}\n\u{1c}";
+        event_push(&mut out, &ServerStreamEvent { text: Some(text), ..event("stdout") });
+        let line = std::str::from_utf8(&out[2..]).unwrap().strip_suffix("\n\n").unwrap();
+        assert!(!line.contains(['\u{85}', '\u{2028}', '\u{2029}', '\n', '\u{1c}']), "{line}");
+        assert_eq!(serde_json::from_str::<serde_json::Value>(line).unwrap()["text"], text);
     }
 }

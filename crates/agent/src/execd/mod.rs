@@ -4,6 +4,7 @@
 //! the wire. Nothing here knows how a connection came in, or who may ask: [`crate::http`] does.
 
 mod accounts;
+mod code;
 mod commands;
 mod content;
 mod environment;
@@ -30,6 +31,7 @@ use crate::{
     http::{HttpError, Incoming, Query, Reply, empty},
 };
 
+pub(crate) use code::code_port_open;
 pub(crate) use environment::TOKEN_VARIABLE;
 
 /// What clients can name. It is empty until one comes.
@@ -38,6 +40,7 @@ pub(crate) struct Execd {
     commands: commands::Commands,
     sessions: sessions::Sessions,
     ptys: pty::Ptys,
+    code: code::Contexts,
     /// What the next look at the processor's time is compared with.
     usage: metrics::LastUsage,
     /// What the server has said of the sandbox.
@@ -143,6 +146,26 @@ pub(crate) async fn answer(agent: &Rc<Agent>, request: Incoming) -> Result<Reply
         ["pty", id, "ws"] => match method {
             Method::GET => pty::attach(agent, id, request, &query),
             _ => Err(method_refuse("GET")),
+        },
+        ["code"] => match method {
+            Method::POST => code::run(agent, request).await,
+            Method::DELETE => code::interrupt(agent, &query).await,
+            _ => Err(method_refuse("POST, DELETE")),
+        },
+        ["code", "context"] => match method {
+            Method::POST => code::create(agent, request).await,
+            _ => Err(method_refuse("POST")),
+        },
+        ["code", "contexts"] => match method {
+            Method::GET => code::contexts_list(agent, &query),
+            Method::POST => code::create(agent, request).await,
+            Method::DELETE => code::contexts_remove(agent, &query).await,
+            _ => Err(method_refuse("GET, POST, DELETE")),
+        },
+        ["code", "contexts", id] => match method {
+            Method::GET => code::get(agent, id),
+            Method::DELETE => code::remove(agent, id).await,
+            _ => Err(method_refuse("GET, DELETE")),
         },
         ["metrics"] => match method {
             Method::GET => metrics::once(agent).await,

@@ -60,13 +60,23 @@ pub(super) async fn run_start(agent: &Rc<Agent>, run: Run) -> Result<Rc<Exec>, H
 /// 400 for what can't be started because of what the client said.
 pub(super) async fn run_start_before(
     agent: &Rc<Agent>,
-    run: Run,
+    mut run: Run,
     before: Before,
 ) -> Result<Rc<Exec>, HttpError> {
+    let argvs = std::mem::take(&mut run.argvs);
+    let mut spec = run_prepare(agent, run, before).await?;
+    first_start(&mut spec, argvs, |spec| exec_start(agent, spec))
+}
+
+/// What it is to run with, without what it is to run.
+///
+/// # Errors
+/// As [`run_start_before`].
+pub(super) async fn run_prepare(agent: &Rc<Agent>, run: Run, before: Before) -> Result<ExecSpec, HttpError> {
     if run.gid.is_some() && run.uid.is_none() {
         return Err(HttpError::body("`gid` is given without `uid`"));
     }
-    let Run { argvs, cwd, timeout, uid, gid, envs } = run;
+    let Run { argvs: _, cwd, timeout, uid, gid, envs } = run;
     let (given, user) = (agent.execd.env(), agent.execd.user());
     let prepare = move || {
         let given = given.as_ref().map(|given| given.as_slice());
@@ -88,7 +98,7 @@ pub(super) async fn run_start_before(
             env.insert("TERM".to_owned(), TERM.to_owned());
         }
     }
-    let mut spec = ExecSpec {
+    Ok(ExecSpec {
         id: ExecId::random(),
         argv: Vec::new(),
         env: env.into_iter().collect(),
@@ -100,12 +110,23 @@ pub(super) async fn run_start_before(
         output_bytes_max: None,
         retain_bytes: 0,
         terminal: if let Before::Terminal(size) = before { Some(size) } else { None },
-    };
+    })
+}
+
+/// Starts the first program that is there.
+///
+/// # Errors
+/// As [`run_start_before`].
+pub(super) fn first_start<T>(
+    spec: &mut ExecSpec,
+    argvs: Vec<Vec<String>>,
+    start: impl Fn(&ExecSpec) -> Result<T, Failure>,
+) -> Result<T, HttpError> {
     let mut reason = failure(FailureKind::Invalid, "start a process: there is nothing to start");
     for argv in argvs {
         spec.argv = argv;
-        match exec_start(agent, &spec) {
-            Ok(exec) => return Ok(exec),
+        match start(spec) {
+            Ok(started) => return Ok(started),
             Err(failure) => reason = failure,
         }
         if reason.kind != FailureKind::NotFound {

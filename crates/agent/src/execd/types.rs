@@ -1,8 +1,9 @@
 //! The wire: what clients send and are sent, in their spelling.
 
-use std::collections::BTreeMap;
+use std::{borrow::Cow, collections::BTreeMap};
 
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 
 /// `POST /command`.
 #[derive(Deserialize)]
@@ -42,16 +43,21 @@ pub(super) struct ServerStreamEvent<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) text: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) execution_count: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) execution_time: Option<u64>,
+    /// A result in each of its forms.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) results: Option<&'a Map<String, Value>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) error: Option<ExecutionError>,
     pub(super) timestamp: u64,
 }
 
 /// Why an execution did not succeed.
-#[derive(Serialize)]
+#[derive(Deserialize, Serialize)]
 pub(super) struct ExecutionError {
-    pub(super) ename: &'static str,
+    pub(super) ename: Cow<'static, str>,
     pub(super) evalue: String,
     pub(super) traceback: Vec<String>,
 }
@@ -141,4 +147,25 @@ pub(super) struct Metrics {
     pub(super) mem_total_mib: f64,
     pub(super) mem_used_mib: f64,
     pub(super) timestamp: u64,
+}
+
+/// `POST /code/context`, and whom `POST /code` means.
+#[derive(Default, Deserialize)]
+pub(super) struct CodeContextRequest {
+    pub(super) id: Option<String>,
+    pub(super) language: Option<String>,
+}
+
+/// A context.
+#[derive(Serialize)]
+pub(super) struct CodeContext {
+    pub(super) id: String,
+    pub(super) language: String,
+}
+
+/// `POST /code`.
+#[derive(Deserialize)]
+pub(super) struct RunCodeRequest {
+    pub(super) context: Option<CodeContextRequest>,
+    pub(super) code: String,
 }

@@ -28,6 +28,8 @@ pub(crate) enum Door {
     Token(Token),
     /// Over TCP on the loopback without a token. Whoever may connect may ask, except a web page in a browser.
     Loopback,
+    /// Nobody's: that it is there is all that is to be known of it.
+    Shut,
 }
 
 impl Door {
@@ -50,6 +52,10 @@ impl Door {
                 Err(HttpError::new(StatusCode::FORBIDDEN, "FORBIDDEN", message))
             }
             Self::Loopback => Ok(()),
+            Self::Shut => {
+                let message = "nothing is answered on this port; ask the server that runs this sandbox";
+                Err(HttpError::new(StatusCode::FORBIDDEN, "FORBIDDEN", message))
+            }
         }
     }
 }

@@ -12,8 +12,13 @@ const CONNECTIONS_MAX: usize = 512;
 /// How long accepting rests after it failed for want of descriptors or memory.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(10);
 
-/// Serves whoever connects.
-pub(crate) async fn http_accept(agent: Rc<Agent>, door: Rc<Door>, listener: TcpListener) {
+/// Serves whoever connects, after `greet` was called.
+pub(crate) async fn http_accept(
+    agent: Rc<Agent>,
+    door: Rc<Door>,
+    listener: TcpListener,
+    greet: impl Fn(&Rc<Agent>),
+) {
     let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     loop {
         // It is never closed.
@@ -22,6 +27,7 @@ pub(crate) async fn http_accept(agent: Rc<Agent>, door: Rc<Door>, listener: TcpL
             Ok((stream, _)) => {
                 // Events are written whole; waiting for more would only delay them. Without it they come later.
                 let _ = stream.set_nodelay(true);
+                greet(&agent);
                 let (agent, door) = (Rc::clone(&agent), Rc::clone(&door));
                 tokio::task::spawn_local(async move {
                     http_serve(agent, door, stream).await;

@@ -47,7 +47,9 @@ pub(crate) async fn http_serve_unix(
     agent.execd.surroundings_set(surroundings);
     let (read_half, write_half) = stream.into_split();
     let read_half = std::io::Cursor::new(early).chain(read_half);
-    http_serve(agent, Rc::new(Door::Server), tokio::io::join(read_half, write_half)).await;
+    let door = Rc::new(Door::Server);
+    execd::code_port_open(&agent, &door);
+    http_serve(agent, door, tokio::io::join(read_half, write_half)).await;
 }
 
 /// Serves a connection to its end. What goes wrong on it concerns no other.

@@ -1,5 +1,6 @@
 //! execd over HTTP, with real programs and files. One module per promise.
 
+mod code;
 mod commands;
 mod doors;
 mod downloads;

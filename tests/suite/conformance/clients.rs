@@ -40,6 +40,11 @@ fn the_python_client_reads_streams() {
 }
 
 #[test]
+fn the_code_interpreter() {
+    assert_eq!(pytest(&["test_code.py"]), 18);
+}
+
+#[test]
 fn the_command_line_client() {
     assert_eq!(pytest(&["test_cli.py"]), 1);
 }

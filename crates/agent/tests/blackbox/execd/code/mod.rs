@@ -4,6 +4,7 @@ mod contexts;
 mod ends;
 mod interrupts;
 mod javascript;
+mod libraries;
 mod outputs;
 mod port;
 mod python;

@@ -1,13 +1,14 @@
 //! Builds the server and the comparative benchmark in release, and runs it. What is measured is in `benches/`.
 
+use std::error::Error;
 use std::path::PathBuf;
 use std::process::Command;
 
 use clap::Args;
 
-use crate::command::{CommandError, cargo, command_run};
-use crate::release;
+use crate::command::{cargo, command_run};
 use crate::workspace::Workspace;
+use crate::{release, setup};
 
 /// Options of `cargo xtask bench`.
 #[derive(Args)]
@@ -18,25 +19,20 @@ pub(crate) struct BenchArgs {
     /// Rounds; all contestants run in each.
     #[arg(long, value_name = "NUMBER")]
     rounds: Option<usize>,
-    /// A Python with `opensandbox`, `jupyter_client` and `ipykernel`: what needs them is measured too.
-    #[arg(long, value_name = "FILE")]
-    python: Option<PathBuf>,
 }
 
 /// Builds and runs the benchmark, with this terminal as its output.
-pub(crate) fn bench(workspace: &Workspace, args: &BenchArgs) -> Result<(), CommandError> {
+pub(crate) fn bench(workspace: &Workspace, args: &BenchArgs) -> Result<(), Box<dyn Error>> {
     let server = release::build(workspace)?;
+    let clients = setup::clients_install(workspace)?;
     command_run(cargo(workspace).args(["build", "--release", "--package", "bench"]))?;
     let mut command = Command::new(workspace.target_dir.join("release/bench"));
-    command.arg("--binary").arg(server);
+    command.arg("--binary").arg(server).arg("--python").arg(clients.join("python/bin/python"));
     if let Some(file) = &args.json {
         command.arg("--json").arg(file);
     }
     if let Some(rounds) = args.rounds {
         command.arg("--rounds").arg(rounds.to_string());
     }
-    if let Some(python) = &args.python {
-        command.arg("--python").arg(python);
-    }
-    command_run(&mut command)
+    Ok(command_run(&mut command)?)
 }

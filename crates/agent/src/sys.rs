@@ -150,6 +150,15 @@ pub(crate) fn pid_signal(pid: i32, signal: c_int) -> io::Result<()> {
     zero_or_errno(unsafe { libc::kill(pid, signal) })
 }
 
+/// Signals all processes of the group at once.
+///
+/// # Errors
+/// Those of killpg(3).
+pub(crate) fn group_signal(group: i32, signal: c_int) -> io::Result<()> {
+    // SAFETY: killpg(3) takes numbers only.
+    zero_or_errno(unsafe { libc::killpg(group, signal) })
+}
+
 /// Makes a terminal and returns the end of whoever sits before it, which does not block, and the program's end:
 /// pty(7). It belongs to `owner`, who may open it again by its name.
 ///

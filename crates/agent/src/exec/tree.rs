@@ -12,7 +12,7 @@ use super::{
     process_table::{Process, process_signal, processes_list},
     state::Exec,
 };
-use crate::agent::Agent;
+use crate::{agent::Agent, sys};
 
 /// How often the tree is looked through for processes that were not stopped yet. A fork bomb is bounded by
 /// the sandbox's process limit, and what is stopped can't fork, so far fewer suffice.
@@ -22,14 +22,17 @@ const KILL_ROUNDS_MAX: u32 = 64;
 /// How long the kernel gets to end what was killed, before the next look.
 const KILL_PAUSE: Duration = Duration::from_millis(1);
 
-/// Sends a signal once to each process of the tree, the main process first: when it sees a child of it end, it is to know
-/// why.
+/// Sends a signal once to each process of the tree. The main process and its group get it at the same moment: a shell that
+/// starts one short command after another is to be hit together with the one that it waits for just then.
 pub(crate) fn tree_signal(agent: &Agent, exec: &Exec, signal: i32) {
-    let mut tree = tree_of(agent, exec, &processes_list());
-    tree.sort_by_key(|process| process.pid != exec.pid);
-    for process in tree {
-        // One that ended meanwhile needs no signal.
-        let _ = process_signal(&process, signal);
+    let tree = tree_of(agent, exec, &processes_list());
+    // Nothing can be done about those that ended meanwhile, and they need no signal.
+    let has_group = tree.iter().any(|process| process.pid == exec.pid && process.group == exec.pid);
+    if has_group {
+        let _ = sys::group_signal(exec.pid, signal);
+    }
+    for process in tree.iter().filter(|process| !has_group || process.group != exec.pid) {
+        let _ = process_signal(process, signal);
     }
 }
 
@@ -46,7 +49,7 @@ pub(crate) async fn tree_kill(agent: &Agent, exec: &Exec) {
             break;
         }
         for process in &new {
-            let _ = process_signal(process, crate::sys::number::SIGSTOP);
+            let _ = process_signal(process, sys::number::SIGSTOP);
         }
         tokio::task::yield_now().await;
     }
@@ -58,7 +61,7 @@ pub(crate) async fn tree_kill(agent: &Agent, exec: &Exec) {
             return;
         }
         for process in &living {
-            let _ = process_signal(process, crate::sys::number::SIGKILL);
+            let _ = process_signal(process, sys::number::SIGKILL);
         }
         tokio::time::sleep(KILL_PAUSE).await;
     }

@@ -10,6 +10,7 @@ mod content;
 mod environment;
 mod events;
 mod files;
+mod isolated;
 mod lines;
 mod log;
 mod metrics;
@@ -167,6 +168,11 @@ pub(crate) async fn answer(agent: &Rc<Agent>, request: Incoming) -> Result<Reply
             Method::DELETE => code::remove(agent, id).await,
             _ => Err(method_refuse("GET, DELETE")),
         },
+        ["v1", "isolated", "capabilities"] => match method {
+            Method::GET => Ok(isolated::capabilities()),
+            _ => Err(method_refuse("GET")),
+        },
+        ["v1", "isolated", ..] => Err(isolated::refusal()),
         ["metrics"] => match method {
             Method::GET => metrics::once(agent).await,
             _ => Err(method_refuse("GET")),

@@ -79,6 +79,16 @@ fn paths_and_methods_that_are_not_there_say_so() {
 }
 
 #[test]
+fn isolated_sessions_are_said_not_to_be_there() {
+    let agent = HttpAgent::start();
+    let answer = agent.get("/v1/isolated/capabilities");
+    assert_eq!(answer.status, 200);
+    assert_eq!(answer.json()["available"], false);
+    assert_eq!(agent.post("/v1/isolated/session", &json!({})).status, 503);
+    assert_eq!(agent.delete("/v1/isolated/session/x").status, 503);
+}
+
+#[test]
 fn bodies_that_are_not_what_they_should_be_are_refused() {
     let agent = HttpAgent::start();
     for (body, reason) in [

@@ -9,7 +9,7 @@ use std::{
 };
 
 use protocol::agent::{ExecEnd, ExitStatus};
-use tokio::time::{MissedTickBehavior, interval_at};
+use tokio::time::{MissedTickBehavior, interval_at, timeout};
 
 use super::{
     context::{Busy, Context, context_remove},
@@ -38,6 +38,8 @@ const INTERRUPTED_STATUS: i32 = 130;
 /// How often it is seen to it that an interrupt has its effect, and after what time each.
 const INTERRUPTS_MAX: u32 = 30;
 const INTERRUPT_PAUSE: Duration = Duration::from_millis(100);
+/// How long a process may go on whose connection has ended, before it is killed.
+const EXIT_TIME_MAX: Duration = Duration::from_secs(2);
 /// How long a driver may take to say that no signal is on its way to it.
 const SETTLE_TIME_MAX: Duration = Duration::from_secs(5);
 
@@ -186,10 +188,15 @@ async fn follow(
             }
         };
         let Some(message) = line.as_deref().and_then(Message::parse) else {
-            // It ends, or has nothing more to say to the agent, which comes to the same.
+            // It ends, which takes some longer than to close the connection, or has nothing more to say to the agent, which
+            // comes to the same.
             is_connected = false;
             let (agent, exec) = (Rc::clone(agent), Rc::clone(&busy.exec));
-            tokio::task::spawn_local(async move { exec_kill(&agent, &exec).await });
+            tokio::task::spawn_local(async move {
+                if timeout(EXIT_TIME_MAX, exec.ended()).await.is_err() {
+                    exec_kill(&agent, &exec).await;
+                }
+            });
             continue;
         };
         match message {
@@ -236,7 +243,7 @@ async fn is_settled(context: &Context, live: &mut Live, busy: &Busy) -> bool {
             }
         }
     };
-    tokio::time::timeout(SETTLE_TIME_MAX, settled).await.is_ok_and(|settled| settled.is_some())
+    timeout(SETTLE_TIME_MAX, settled).await.is_ok_and(|settled| settled.is_some())
 }
 
 /// Passes on what has been written until now, and no more: somebody may write for ever. Returns the end, should it come.

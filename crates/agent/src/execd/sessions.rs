@@ -106,8 +106,9 @@ pub(super) async fn create(agent: &Rc<Agent>, request: Incoming) -> Result<Reply
 
 /// `POST /session/{id}/run`
 pub(super) async fn run(agent: &Rc<Agent>, id: &str, request: Incoming) -> Result<Reply, HttpError> {
-    let (_, session) = session_find(agent, id)?;
+    // First the body: who is answered while sending may lose the answer with the connection.
     let request: RunInSessionRequest = json_object(request).await?;
+    let (_, session) = session_find(agent, id)?;
     if request.command.is_empty() {
         return Err(HttpError::body("`command` is empty"));
     }

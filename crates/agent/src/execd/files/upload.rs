@@ -41,10 +41,13 @@ const OVERHEAD_BYTES_MAX: usize = 1 << 20;
 pub(in crate::execd) async fn files_upload(agent: &Rc<Agent>, request: Incoming) -> Result<Reply, HttpError> {
     let content_type = request.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
     let boundary = multer::parse_boundary(content_type.unwrap_or_default())
-        .map_err(|error| HttpError::body(format!("the body must be multipart/form-data: {error}")))?;
+        .map_err(|error| HttpError::body(format!("the body must be multipart/form-data: {error}")));
     let fed = Arc::new(AtomicUsize::new(0));
     let mut parts = Parts { body: request.into_body(), fed: Arc::clone(&fed), is_resting: false };
-    let taken = files_take(agent, &mut Multipart::new(&mut parts, boundary), &fed).await;
+    let taken = match boundary {
+        Ok(boundary) => files_take(agent, &mut Multipart::new(&mut parts, boundary), &fed).await,
+        Err(error) => Err(error),
+    };
     // Who is answered while sending may lose the answer with the connection. The parser stops before the end of the
     // body, which is at least the last chunk's.
     while let Some(Ok(_)) = parts.body.frame().await {}

@@ -1,30 +1,35 @@
-//! `atoll rm`: ends sandboxes. Goes on after one that fails, and fails itself then.
+//! `atoll rm`: ends sandboxes.
 
-use std::process::ExitCode;
+use std::{fmt::Display, process::ExitCode};
 
 use crate::{
-    cli::RmOptions,
+    cli::{RmOptions, ServerOptions},
     failure::Outcome,
     server_client::request,
     terminal::{print, say},
 };
 
 pub(crate) fn rm(options: &RmOptions) -> Outcome<ExitCode> {
+    each_remove(&options.server, "/sandbox", &options.ids)
+}
+
+/// Asks the server to remove each of these below `path`. Goes on after one that fails, and fails itself then.
+pub(super) fn each_remove(server: &ServerOptions, path: &str, names: &[impl Display]) -> Outcome<ExitCode> {
     let mut code = ExitCode::SUCCESS;
     let mut removed = Vec::new();
-    for id in &options.ids {
-        match request("DELETE", &options.server.server, &format!("/sandbox/{id}")) {
-            Ok(_) => removed.push(id.to_string()),
+    for name in names {
+        match request("DELETE", &server.server, &format!("{path}/{name}")) {
+            Ok(_) => removed.push(name.to_string()),
             Err(failure) => {
                 say(failure);
                 code = ExitCode::FAILURE;
             }
         }
     }
-    if options.server.output.json {
+    if server.output.json {
         print(&format!("{}\n", serde_json::json!({ "removed": removed })))?;
     } else {
-        print(&removed.iter().map(|id| format!("{id}\n")).collect::<String>())?;
+        print(&removed.iter().map(|name| format!("{name}\n")).collect::<String>())?;
     }
     Ok(code)
 }

@@ -4,17 +4,20 @@ use std::process::ExitCode;
 
 use serde_json::Value;
 
+use super::rm::each_remove;
 use crate::{
     cli::{ServerOptions, VolumeCommand, VolumeRmOptions},
     failure::Outcome,
     server_client::request,
-    terminal::{print, say},
+    terminal::print,
 };
 
 pub(crate) fn volume(command: VolumeCommand) -> Outcome<ExitCode> {
     match command {
         VolumeCommand::List(options) => list(&options),
-        VolumeCommand::Rm(options) => rm(&options),
+        VolumeCommand::Rm(VolumeRmOptions { server, volumes }) => {
+            each_remove(&server, "/v1/volumes", &volumes)
+        }
     }
 }
 
@@ -40,25 +43,4 @@ fn list(options: &ServerOptions) -> Outcome<ExitCode> {
     });
     print(&[head].into_iter().chain(lines).collect::<String>())?;
     Ok(ExitCode::SUCCESS)
-}
-
-/// Goes on after one that fails, and fails itself then.
-fn rm(options: &VolumeRmOptions) -> Outcome<ExitCode> {
-    let mut code = ExitCode::SUCCESS;
-    let mut removed = Vec::new();
-    for volume in &options.volumes {
-        match request("DELETE", &options.server.server, &format!("/v1/volumes/{volume}")) {
-            Ok(_) => removed.push(volume.as_str()),
-            Err(failure) => {
-                say(failure);
-                code = ExitCode::FAILURE;
-            }
-        }
-    }
-    if options.server.output.json {
-        print(&format!("{}\n", serde_json::json!({ "removed": removed })))?;
-    } else {
-        print(&removed.iter().map(|volume| format!("{volume}\n")).collect::<String>())?;
-    }
-    Ok(code)
 }

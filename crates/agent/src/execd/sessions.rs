@@ -106,9 +106,8 @@ pub(super) async fn create(agent: &Rc<Agent>, request: Incoming) -> Result<Reply
 
 /// `POST /session/{id}/run`
 pub(super) async fn run(agent: &Rc<Agent>, id: &str, request: Incoming) -> Result<Reply, HttpError> {
-    // First the body: who is answered while sending may lose the answer with the connection.
-    let request: RunInSessionRequest = json_object(request).await?;
     let (_, session) = session_find(agent, id)?;
+    let request: RunInSessionRequest = json_object(request).await?;
     if request.command.is_empty() {
         return Err(HttpError::body("`command` is empty"));
     }

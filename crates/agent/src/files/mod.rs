@@ -19,7 +19,7 @@ use rustix::{
 };
 
 pub(crate) use read::{file_open, file_read};
-pub(crate) use worker::Worker;
+pub(crate) use worker::{Begun, Worker};
 pub(crate) use write::{Writing, file_write};
 
 use crate::failure::{failure, failure_os};

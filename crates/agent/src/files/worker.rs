@@ -31,6 +31,19 @@ pub(crate) struct Worker {
     shared: Arc<Shared>,
 }
 
+/// A job on its way.
+pub(crate) struct Begun<T>(oneshot::Receiver<T>);
+
+impl<T> Begun<T> {
+    /// Its result.
+    ///
+    /// # Errors
+    /// A [`Failure`] when the thread ended before the job.
+    pub(crate) async fn end(&mut self) -> Result<T, Failure> {
+        (&mut self.0).await.map_err(|_| failure(FailureKind::Other, "the file thread ended"))
+    }
+}
+
 #[derive(Default)]
 struct Shared {
     state: Mutex<State>,
@@ -53,12 +66,21 @@ impl Worker {
         T: Send + 'static,
         F: FnOnce() -> Result<T, Failure> + Send + 'static,
     {
+        self.begin(job).end().await?
+    }
+
+    /// Begins a job, which goes on while the caller does something else.
+    pub(crate) fn begin<T, F>(&self, job: F) -> Begun<T>
+    where
+        T: Send + 'static,
+        F: FnOnce() -> T + Send + 'static,
+    {
         let (sender, result) = oneshot::channel();
         self.submit(Box::new(move || {
             // Nobody waits any more when the connection has ended.
             let _ = sender.send(job());
         }));
-        result.await.unwrap_or_else(|_| Err(failure(FailureKind::Other, "the file thread ended")))
+        Begun(result)
     }
 
     /// Runs a job whose result nobody needs.

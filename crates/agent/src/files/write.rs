@@ -22,7 +22,7 @@ use rustix::{
     io::Errno,
 };
 
-use super::{FOLDER_MODE, JOB_BYTES, MODE_BITS, Owner, Worker, folders_make_for, mode_check};
+use super::{Begun, FOLDER_MODE, JOB_BYTES, MODE_BITS, Owner, Worker, folders_make_for, mode_check};
 use crate::{
     failure::{failure, failure_os},
     wire::{FrameReader, WireError},
@@ -69,19 +69,28 @@ pub(crate) async fn file_write(
 }
 
 /// A write in progress, as the connection sees it. Dropped before it is finished, it leaves the file as it was.
+///
+/// While one chunk is written the next is filled, so that a stream costs the time of the slower of the two: taking it
+/// apart, or writing it.
 pub(crate) struct Writing<'a> {
     worker: &'a Worker,
     /// No exec runs whose output a slow disk could hold up.
     alone: bool,
-    /// `None` while a job has it.
+    /// `None` while the thread has it.
     stage: Option<Stage>,
+    /// What the thread does, and gives back with the chunk that it has written.
+    step: Option<Begun<(Stage, Vec<u8>)>>,
+    /// Being filled.
     chunk: Vec<u8>,
+    /// Empty: the next chunk's place.
+    spare: Vec<u8>,
 }
 
 impl<'a> Writing<'a> {
     /// Begins to write a file. Without a mode the file keeps the one that it has. `alone` says that no exec runs.
     pub(crate) fn new(worker: &'a Worker, alone: bool, path: GuestPath, mode: Option<u32>) -> Self {
-        Self { worker, alone, stage: Some(Stage::Wanted { path, mode, owner: None }), chunk: Vec::new() }
+        let stage = Some(Stage::Wanted { path, mode, owner: None });
+        Self { worker, alone, stage, step: None, chunk: Vec::new(), spare: Vec::new() }
     }
 
     /// Whose the file is if there is none yet, and the folders that are made for it; else the agent's.
@@ -106,19 +115,31 @@ impl<'a> Writing<'a> {
     /// A [`Failure`] when it could not be written; then it is as it was.
     pub(crate) async fn finish(mut self) -> Result<(), Failure> {
         self.last_step().await;
-        self.result()
+        self.settle().await;
+        match self.stage.take() {
+            Some(Stage::Failed(failure)) => Err(failure),
+            Some(Stage::Committed) => Ok(()),
+            Some(Stage::Wanted { .. } | Stage::Open(_)) | None => {
+                Err(failure(FailureKind::Other, "the write was interrupted"))
+            }
+        }
     }
 
-    /// Has the thread do a step with the chunk, and empties the chunk.
+    /// Has the thread do a step with the chunk, after the one that it is at, and begins another chunk.
     async fn step(&mut self, step: impl FnOnce(Stage, &[u8]) -> Stage + Send + 'static) {
-        let chunk = std::mem::take(&mut self.chunk);
-        let stage = self.stage.take();
-        let done = self.worker.run(move || Ok((stage.map(|stage| step(stage, &chunk)), chunk))).await;
-        match done {
-            Ok((stage, chunk)) => (self.stage, self.chunk) = (stage, chunk),
-            Err(failure) => self.stage = Some(Stage::Failed(failure)),
-        }
-        self.chunk.clear();
+        self.settle().await;
+        let Some(stage) = self.stage.take() else { return };
+        let chunk = std::mem::replace(&mut self.chunk, std::mem::take(&mut self.spare));
+        self.step = Some(self.worker.begin(move || (step(stage, &chunk), chunk)));
+    }
+
+    /// Waits for what the thread is at.
+    async fn settle(&mut self) {
+        let Some(step) = &mut self.step else { return };
+        let (stage, mut chunk) =
+            step.end().await.unwrap_or_else(|failure| (Stage::Failed(failure), Vec::new()));
+        chunk.clear();
+        (self.step, self.stage, self.spare) = (None, Some(stage), chunk);
     }
 
     /// Writes what is left and gives the file its name. A small file is all of it; starting the thread would
@@ -131,23 +152,15 @@ impl<'a> Writing<'a> {
             _ => self.step(|stage, chunk| stage.write(chunk).commit()).await,
         }
     }
-
-    fn result(mut self) -> Result<(), Failure> {
-        match self.stage.take() {
-            Some(Stage::Failed(failure)) => Err(failure),
-            Some(Stage::Committed) => Ok(()),
-            Some(Stage::Wanted { .. } | Stage::Open(_)) | None => {
-                Err(failure(FailureKind::Other, "the write was interrupted"))
-            }
-        }
-    }
 }
 
 impl Drop for Writing<'_> {
     fn drop(&mut self) {
-        if let Some(stage @ Stage::Open(_)) = self.stage.take() {
-            // Removes the draft, where a slow disk stalls nothing.
-            self.worker.submit(Box::new(move || drop(stage)));
+        // Removes the draft, where a slow disk stalls nothing.
+        match (self.stage.take(), self.step.take()) {
+            (Some(stage @ Stage::Open(_)), _) => self.worker.submit(Box::new(move || drop(stage))),
+            (_, Some(step)) => self.worker.submit(Box::new(move || drop(step))),
+            _ => {}
         }
     }
 }

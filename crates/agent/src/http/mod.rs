@@ -13,7 +13,7 @@ mod websocket;
 
 use std::{convert::Infallible, rc::Rc, time::Duration};
 
-use hyper::{server::conn::http1, service::service_fn};
+use hyper::{Request, body as hyper_body, header, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 use tokio::net::UnixStream;
@@ -23,7 +23,7 @@ pub(crate) use door::{Door, Token};
 pub(crate) use error::HttpError;
 pub(crate) use listen::http_accept;
 pub(crate) use query::Query;
-pub(crate) use request::{Incoming, json_array, json_object, json_optional};
+pub(crate) use request::{Incoming, RequestBody, json_array, json_object, json_optional};
 pub(crate) use response::{Reply, empty, event_stream, json, json_pieces, octets, text};
 pub(crate) use websocket::{Handshake, WebSocket};
 
@@ -58,11 +58,11 @@ async fn http_serve(
     door: Rc<Door>,
     io: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
 ) {
-    let service = service_fn(move |request| {
+    let service = service_fn(move |request: Request<hyper_body::Incoming>| {
         let (agent, door) = (Rc::clone(&agent), Rc::clone(&door));
         async move {
             let reply = match door.check(request.headers()) {
-                Ok(()) => execd::answer(&agent, request).await,
+                Ok(()) => answer(&agent, request).await,
                 Err(error) => Err(error),
             };
             Ok::<_, Infallible>(reply.unwrap_or_else(HttpError::into_reply))
@@ -76,4 +76,16 @@ async fn http_serve(
         .serve_connection(TokioIo::new(io), service)
         .with_upgrades()
         .await;
+}
+
+/// Answers when the client has sent all that it will: one that sends first may not see an earlier answer.
+async fn answer(agent: &Rc<Agent>, request: Request<hyper_body::Incoming>) -> Result<Reply, HttpError> {
+    let waits_to_send = request.headers().contains_key(header::EXPECT);
+    let (head, body) = request.into_parts();
+    let (body, rest) = RequestBody::new(body);
+    let reply = execd::answer(agent, Request::from_parts(head, body)).await;
+    if !waits_to_send {
+        rest.drain().await;
+    }
+    reply
 }

@@ -1,13 +1,81 @@
-//! Bodies of requests that are JSON: of bounded size, with errors that say what is wrong where.
+//! Bodies of requests: what is left of them is kept for later, and those that are JSON are of bounded size, with
+//! errors that say what is wrong where.
 
+use std::{
+    pin::Pin,
+    task::{Context, Poll},
+};
+
+use bytes::Bytes;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
-use hyper::{Request, StatusCode, body};
+use hyper::{
+    Request, StatusCode,
+    body::{self, Body, Frame, SizeHint},
+};
 use serde::de::DeserializeOwned;
+use tokio::sync::oneshot;
 
 use super::HttpError;
 
 /// A request as it comes in.
-pub(crate) type Incoming = Request<body::Incoming>;
+pub(crate) type Incoming = Request<RequestBody>;
+
+/// A request's body. What is not read of it when it is dropped is left for [`Rest`].
+pub(crate) struct RequestBody {
+    /// `None` only while it is dropped.
+    body: Option<body::Incoming>,
+    rest: Option<oneshot::Sender<body::Incoming>>,
+}
+
+/// What a handler leaves of a body. A client that is answered and cut off while it sends may lose the answer with the
+/// connection: rfc 9112, section 9.6.
+pub(super) struct Rest(oneshot::Receiver<body::Incoming>);
+
+impl RequestBody {
+    pub(super) fn new(body: body::Incoming) -> (Self, Rest) {
+        let (sender, receiver) = oneshot::channel();
+        (Self { body: Some(body), rest: Some(sender) }, Rest(receiver))
+    }
+}
+
+impl Rest {
+    /// Reads to its end what was left, once the handler is done. One that still reads is left alone.
+    pub(super) async fn drain(mut self) {
+        let Ok(mut body) = self.0.try_recv() else { return };
+        while let Some(Ok(_)) = body.frame().await {}
+    }
+}
+
+impl Drop for RequestBody {
+    fn drop(&mut self) {
+        if let (Some(body), Some(rest)) = (self.body.take(), self.rest.take())
+            && !body.is_end_stream()
+        {
+            // Nobody waits for it when the connection has ended.
+            let _ = rest.send(body);
+        }
+    }
+}
+
+impl Body for RequestBody {
+    type Data = Bytes;
+    type Error = hyper::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        self.body.as_mut().map_or(Poll::Ready(None), |body| Pin::new(body).poll_frame(context))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.as_ref().is_none_or(Body::is_end_stream)
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.as_ref().map_or_else(SizeHint::default, Body::size_hint)
+    }
+}
 
 /// The largest JSON body.
 const JSON_BYTES_MAX: usize = 4 << 20;
@@ -50,7 +118,7 @@ fn value_of<T: DeserializeOwned>(bytes: &[u8], opening: u8) -> Result<T, HttpErr
     }
 }
 
-async fn bytes_read(request: Incoming) -> Result<bytes::Bytes, HttpError> {
+async fn bytes_read(request: Incoming) -> Result<Bytes, HttpError> {
     match Limited::new(request.into_body(), JSON_BYTES_MAX).collect().await {
         Ok(collected) => Ok(collected.to_bytes()),
         Err(error) if error.is::<LengthLimitError>() => Err(HttpError::new(

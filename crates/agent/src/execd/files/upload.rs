@@ -13,11 +13,7 @@ use std::{
 
 use bytes::Bytes;
 use futures::Stream;
-use http_body_util::BodyExt;
-use hyper::{
-    body::{self, Body},
-    header,
-};
+use hyper::{body::Body, header};
 use multer::{Field, Multipart};
 use protocol::GuestPath;
 
@@ -29,7 +25,7 @@ use super::{
 use crate::{
     agent::Agent,
     files::{Owner, Writing},
-    http::{HttpError, Incoming, Reply, empty},
+    http::{HttpError, Incoming, Reply, RequestBody, empty},
 };
 
 /// The largest metadata of one file.
@@ -41,17 +37,10 @@ const OVERHEAD_BYTES_MAX: usize = 1 << 20;
 pub(in crate::execd) async fn files_upload(agent: &Rc<Agent>, request: Incoming) -> Result<Reply, HttpError> {
     let content_type = request.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
     let boundary = multer::parse_boundary(content_type.unwrap_or_default())
-        .map_err(|error| HttpError::body(format!("the body must be multipart/form-data: {error}")));
+        .map_err(|error| HttpError::body(format!("the body must be multipart/form-data: {error}")))?;
     let fed = Arc::new(AtomicUsize::new(0));
-    let mut parts = Parts { body: request.into_body(), fed: Arc::clone(&fed), is_resting: false };
-    let taken = match boundary {
-        Ok(boundary) => files_take(agent, &mut Multipart::new(&mut parts, boundary), &fed).await,
-        Err(error) => Err(error),
-    };
-    // Who is answered while sending may lose the answer with the connection. The parser stops before the end of the
-    // body, which is at least the last chunk's.
-    while let Some(Ok(_)) = parts.body.frame().await {}
-    taken.map(|()| empty())
+    let parts = Parts { body: request.into_body(), fed: Arc::clone(&fed), is_resting: false };
+    files_take(agent, &mut Multipart::new(parts, boundary), &fed).await.map(|()| empty())
 }
 
 async fn files_take(
@@ -131,7 +120,7 @@ fn broken(error: multer::Error) -> HttpError {
 
 /// The bytes of a body, for a parser that would otherwise take all that there is before it looks at any.
 struct Parts {
-    body: body::Incoming,
+    body: RequestBody,
     /// Bytes since the parser last made something of them.
     fed: Arc<AtomicUsize>,
     is_resting: bool,

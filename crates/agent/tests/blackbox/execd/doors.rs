@@ -79,6 +79,17 @@ fn paths_and_methods_that_are_not_there_say_so() {
 }
 
 #[test]
+fn who_sends_a_large_body_to_the_wrong_place_gets_the_answer_all_the_same() {
+    let agent = HttpAgent::start();
+    let body = vec![b' '; 24 << 20];
+    agent.request("POST", "/nowhere", "", &body).assert_error(404, "NOT_FOUND", "/nowhere");
+    agent.request("PATCH", "/command", "", &body).assert_error(405, "METHOD_NOT_ALLOWED", "");
+    agent.request("POST", "/command", "", &body).assert_error(413, "REQUEST_TOO_LARGE", "");
+    agent.request("POST", "/files/upload", "", &body).assert_error(400, "INVALID_REQUEST_BODY", "multipart");
+    agent.request("POST", "/session/none/run", "", &body).assert_error(404, "NOT_FOUND", "session");
+}
+
+#[test]
 fn isolated_sessions_are_said_not_to_be_there() {
     let agent = HttpAgent::start();
     let answer = agent.get("/v1/isolated/capabilities");

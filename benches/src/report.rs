@@ -77,6 +77,8 @@ impl Report {
             line("(f) snapshot, 20,000 files", &kept.snapshot[1], false),
             line("snapshot, 10 there already", &kept.with_few, false),
             line("(g) snapshot, 1,000 there already", &kept.with_many, false),
+            line("bare snapshot, few there already", &kept.bare_with_few, false),
+            line("bare snapshot, 1,000 there already", &kept.bare_with_many, false),
             line("(h) run of `true` with its snapshot", &kept.run, false),
             line("(i) restore to the end of the first command", &kept.restore, false),
             line(&format!("(j) one sandbox into {FORKS}, all answering"), &kept.fork, false),

@@ -40,9 +40,11 @@ pub(crate) struct Times {
     /// The bare ioctl, and Atoll, of a layer with few files and with many.
     pub(crate) bare: [Samples; 2],
     pub(crate) snapshot: [Samples; 2],
-    /// Atoll, with few snapshots there and with many.
+    /// Atoll, with few snapshots there and with many; and the bare ioctl on the same two file systems.
     pub(crate) with_few: Samples,
     pub(crate) with_many: Samples,
+    pub(crate) bare_with_few: Samples,
+    pub(crate) bare_with_many: Samples,
     /// A command and the snapshot after it.
     pub(crate) run: Samples,
     /// A restore and the first command after it.
@@ -56,13 +58,14 @@ pub(crate) struct Times {
 /// Measures everything. `server` is killed and started again for it; `few` is one with little in its storage.
 pub(crate) fn measure(server: &mut Server, few: &Server, effort: Effort) -> Outcome<Times> {
     let mut times = Times::default();
+    // First, so that the two storages differ in nothing but the number of snapshots.
+    crowd(server, few, effort, &mut times)?;
+    server.storage_settle()?;
     let mut connection = server.connect()?;
     for (size, files) in [SMALL, LARGE].into_iter().enumerate() {
         snapshots(server, &mut connection, files, size, effort, &mut times)?;
         server.storage_settle()?;
     }
-    crowd(server, few, effort, &mut times)?;
-    server.storage_settle()?;
     commands(&mut connection, effort, &mut times)?;
     server.storage_settle()?;
     forks(server, &mut connection, effort, &mut times)?;
@@ -152,10 +155,15 @@ fn crowd(many: &Server, few: &Server, effort: Effort, times: &mut Times) -> Outc
     for _ in 0..FEW {
         snapshot(&mut to_few, &alone)?;
     }
+    let (mut bare_many, mut bare_few) = (Bare::prepare(many, &crowded)?, Bare::prepare(few, &alone)?);
     for _ in 0..effort.snapshots {
         times.with_many.push(snapshot(&mut to_many, &crowded)?);
         times.with_few.push(snapshot(&mut to_few, &alone)?);
+        times.bare_with_many.push(bare_many.time(&crowded)?);
+        times.bare_with_few.push(bare_few.time(&alone)?);
     }
+    bare_many.remove()?;
+    bare_few.remove()?;
     alone.delete(&mut to_few)?;
     crowded.delete(&mut to_many)
 }

@@ -72,9 +72,33 @@ fn open(data: &DataDir) -> Opened {
     Opened(pool_open(data, options(Some(POOL_BYTES_MIN))).unwrap())
 }
 
+fn mount_source(folder: &Path) -> String {
+    let output = Command::new("findmnt").args(["-n", "-o", "SOURCE"]).arg(folder).output().unwrap();
+    String::from_utf8(output.stdout).unwrap()
+}
+
 fn loop_devices_of(image: &Path) -> String {
     let output = Command::new("losetup").arg("--associated").arg(image).output().unwrap();
     String::from_utf8(output.stdout).unwrap()
+}
+
+#[test]
+fn an_image_file_is_written_past_the_cache_of_its_own_file_system() {
+    let temp = tempfile::tempdir().unwrap();
+    let data = data_dir(temp.path());
+    let is_direct = || {
+        let image = data.storage_image();
+        let output =
+            Command::new("losetup").args(["-n", "-O", "DIO", "-j"]).arg(image.as_path()).output().unwrap();
+        String::from_utf8(output.stdout).unwrap().trim() == "1"
+    };
+    let pool = open(&data);
+    assert!(is_direct());
+    // So it is of one that an older server has mounted.
+    run("losetup", &["--direct-io=off", "--", mount_source(data.storage().as_path()).trim()]);
+    assert!(!is_direct());
+    assert_eq!(pool_open(&data, options(None)).unwrap(), pool.0);
+    assert!(is_direct());
 }
 
 #[test]

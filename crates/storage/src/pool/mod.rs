@@ -3,6 +3,7 @@
 //! It finds or makes the file system and says what it can do. It must not know subvolumes, qgroups and their
 //! ioctls (those are the launcher's), nor what the folders hold.
 
+mod direct;
 mod growth;
 mod image;
 mod metadata;
@@ -214,6 +215,7 @@ pub fn pool_open(data: &DataDir, options: PoolOptions<'_>) -> Result<Pool, PoolE
     let mut notes = Vec::new();
     let quota = match &kind {
         PoolKind::BtrfsImage => {
+            direct::direct_wanted(path.as_path());
             notes.extend(growth::size_ensured(data, options));
             reserve::give_up_if_full(data);
             notes.extend(metadata::room_ensured(data));

@@ -181,14 +181,9 @@ fn the_trail_tells_what_happened_to_whom_and_who_did_it() {
     assert!(admin.get("/admin/api/events?limit=0").error(400).starts_with("limit: "));
 }
 
-#[test]
-fn a_snapshot_whose_row_a_power_cut_took_is_recorded_again() {
-    let mut server = Server::start();
-    let id = counting(&server);
-    let _ = server.run(&id);
-    let first = taken(&server, &id, "first");
+/// Stops the server, and starts it as after a power cut: in another boot, and the newest rows missing.
+fn power_cut(server: &mut Server) {
     server.stop();
-    // As a power cut leaves it: another boot, and the newest rows missing.
     let code = "import sqlite3, sys\n\
                 db = sqlite3.connect(sys.argv[1])\n\
                 db.execute('DELETE FROM snapshots')\n\
@@ -202,10 +197,44 @@ fn a_snapshot_whose_row_a_power_cut_took_is_recorded_again() {
         .unwrap();
     assert!(done.status.success(), "{done:?}");
     server.start_again();
-    let listed = server.get(&snapshots_of(&id)).ok();
-    assert_eq!((listed[0]["id"].as_str(), listed[0]["name"].as_str()), (Some(first.as_str()), Some("first")));
+}
+
+#[track_caller]
+fn assert_listed(server: &Server, id: &str, expected: &[(&str, &str)]) {
+    let listed = server.get(&snapshots_of(id)).ok();
+    let listed = listed.as_array().unwrap().iter();
+    let mut listed: Vec<_> =
+        listed.map(|it| (it["id"].as_str().unwrap(), it["name"].as_str().unwrap())).collect();
+    listed.sort_by_key(|(_, name)| *name);
+    assert_eq!(listed, expected);
+}
+
+#[test]
+fn a_snapshot_whose_row_a_power_cut_took_is_recorded_again() {
+    let mut server = Server::start();
+    let id = counting(&server);
+    let _ = server.run(&id);
+    let first = taken(&server, &id, "first");
+    let _ = server.run(&id);
+    let second = taken(&server, &id, "second");
+    power_cut(&mut server);
+    assert_listed(&server, &id, &[(&first, "first"), (&second, "second")]);
     restore(&server, &id, &first);
     assert_eq!(server.run(&id).output(), "line\nline\n");
+}
+
+#[test]
+fn so_is_one_of_a_sandbox_whose_disk_is_full() {
+    let mut server = Server::start_with(&["--disk-default", "16M"]);
+    let code = "test -e full && exit; echo kept > kept; dd if=/dev/zero of=full bs=64k; \
+                for name in {1..10000}; do echo > $name || break; done";
+    let id = server.create(&json!({"runtime": "bash", "code": code}));
+    let _ = server.run(&id);
+    let (first, second) = (taken(&server, &id, "first"), taken(&server, &id, "second"));
+    power_cut(&mut server);
+    assert_listed(&server, &id, &[(&first, "first"), (&second, "second")]);
+    restore(&server, &id, &first);
+    assert!(server.run(&id).success);
 }
 
 #[test]

@@ -20,8 +20,7 @@ use crate::{
 
 impl Layers {
     /// Keeps the state of a layer under a new name, and what is to be known of it. Both are on the disk when this
-    /// returns. Of subvolumes, the note is an attribute of the folder of snapshots, and so part of the same
-    /// transaction; not of the layer, whose quota may be used up.
+    /// returns: the note is an attribute of the layer, and so of its copy.
     pub(super) fn snapshot_create(
         &self,
         sandbox: SandboxId,
@@ -39,9 +38,16 @@ impl Layers {
         }
         let group = self.budget_for_snapshot(sandbox, &opened, total_bytes)?;
         let quota = sys::SnapshotQuota { group, bytes: None };
-        fsetxattr(&self.snapshots, note_name(snapshot), note, XattrFlags::empty()).step(noted)?;
+        let is_beside = match fsetxattr(&opened, NOTE, note, XattrFlags::empty()) {
+            Ok(()) => false,
+            Err(Errno::DQUOT) => {
+                fsetxattr(&self.snapshots, note_name(snapshot), note, XattrFlags::empty()).step(noted)?;
+                true
+            }
+            Err(errno) => return Err(StepError::new(noted(), errno)),
+        };
         let taken = sys::subvolume_snapshot(opened.as_fd(), self.snapshots.as_fd(), &name, true, quota);
-        if taken.is_err() {
+        if taken.is_err() && is_beside {
             let _ = fremovexattr(&self.snapshots, note_name(snapshot));
         }
         taken.step(step)
@@ -112,13 +118,15 @@ impl Layers {
     pub(super) fn snapshot_note(&self, snapshot: SnapshotId) -> Result<Vec<u8>, StepError> {
         let step = || "read what the snapshot is".to_owned();
         let mut note = vec![0; NOTE_BYTES_MAX];
-        let length = if self.subvolumes {
-            fgetxattr(&self.snapshots, note_name(snapshot), &mut note).step(step)?
-        } else {
-            let opened = Self::open_below(&self.snapshots, &snapshot.to_string())?;
-            fgetxattr(&opened, NOTE, &mut note).step(step)?
+        // What is beside the snapshot goes before what is in it, which may be the note of one before.
+        let length = match fgetxattr(&self.snapshots, note_name(snapshot), &mut note) {
+            Err(Errno::NODATA | Errno::OPNOTSUPP) => {
+                let opened = Self::open_below(&self.snapshots, &snapshot.to_string())?;
+                fgetxattr(&opened, NOTE, &mut note)
+            }
+            beside => beside,
         };
-        note.truncate(length);
+        note.truncate(length.step(step)?);
         Ok(note)
     }
 
@@ -179,10 +187,11 @@ impl Layers {
     }
 }
 
-/// The attribute of a copied layer's folder that says what it is. No sandbox sees that folder.
+/// The attribute of a layer's folder that says what its copy is. No sandbox sees that folder.
 const NOTE: &str = "trusted.atoll.snapshot";
 
-/// The attribute of the folder of snapshots that says what one of them is.
+/// The attribute of the folder of snapshots that says what one of them is: that of a layer whose quota is used up, and
+/// of those that older versions took.
 fn note_name(snapshot: SnapshotId) -> String {
     format!("{NOTE}.{snapshot}")
 }

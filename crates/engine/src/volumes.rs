@@ -361,7 +361,7 @@ pub(crate) fn volume_failed(fault: VolumeFault, record: &SandboxRecord) -> Error
         VolumeFaultKind::SubPath => (
             VolumeProblem::SubPath,
             format!(
-                "{sub_path:?} of {what} is not there, or is no folder, or a symbolic link lies on the way"
+                "The sub-path {sub_path} of {what} is not there, or is no folder, or a symbolic link lies on the way"
             ),
         ),
         VolumeFaultKind::Target => (

@@ -81,6 +81,7 @@ fn a_sub_path_shows_one_folder_of_a_volume() {
     for wrong in ["link", "near/b", "plain", "link/ssl"] {
         let (code, text) = super::refusal(&client, &[with(named("project"), &json!({"subPath": wrong}))]);
         assert_eq!(code, "VOLUME::INVALID_SUB_PATH", "{wrong}: {text}");
+        assert!(text.starts_with(&format!("The sub-path {wrong} of the volume ")), "{text}");
     }
 }
 

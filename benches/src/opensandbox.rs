@@ -29,7 +29,9 @@ const CLIENTS: &str = include_str!("clients.py");
 /// The times.
 #[derive(Default)]
 pub(crate) struct Times {
+    /// With the image that is always there, and with one that was imported.
     pub(crate) create: Samples,
+    pub(crate) create_imported: Samples,
     pub(crate) pause: Samples,
     pub(crate) resume: Samples,
     pub(crate) command: Samples,
@@ -56,11 +58,21 @@ struct Entered<'a> {
     id: String,
 }
 
-const CREATE: &str = r#"{"image":{"uri":"host"},"timeout":600,"resourceLimits":{"cpu":"2","memory":"2Gi","disk":"4Gi"},"env":{},"metadata":{},"entrypoint":["tail","-f","/dev/null"]}"#;
+/// What most sandboxes are made from, and what their entrypoint runs.
+const HOST: &str = "host";
+const PROGRAM: &str = "/usr/bin/tail";
+
+/// The body of the request that makes a sandbox.
+fn creation(image: &str) -> String {
+    let limits = r#"{"cpu":"2","memory":"2Gi","disk":"4Gi"}"#;
+    format!(
+        r#"{{"image":{{"uri":"{image}"}},"timeout":600,"resourceLimits":{limits},"env":{{}},"metadata":{{}},"entrypoint":["{PROGRAM}","-f","/dev/null"]}}"#
+    )
+}
 
 impl<'a> Entered<'a> {
-    fn create(connection: &'a mut Connection, key: &'a str) -> Outcome<Self> {
-        let answer = connection.ask(&http::request_with_key("POST", "/v1/sandboxes", key, CREATE));
+    fn create(connection: &'a mut Connection, key: &'a str, image: &str) -> Outcome<Self> {
+        let answer = connection.ask(&http::request_with_key("POST", "/v1/sandboxes", key, &creation(image)));
         let answer = answer.during("make a sandbox")?;
         if answer.status != 202 {
             return Err(Failure::new("make a sandbox", answer.body));
@@ -99,18 +111,21 @@ pub(crate) fn measure(server: &Server, runs: usize, python: Option<&Path>) -> Ou
     let mut times = Times::default();
     let key = server.key_create()?;
     let mut connection = server.connect()?;
+    let imported = server.image_import(PROGRAM)?;
     for run in 0..=runs {
-        let start = Instant::now();
-        let mut entered = Entered::create(&mut connection, &key)?;
-        entered.execd("GET", "/ping", "")?;
-        let took = start.elapsed();
-        // The first has nothing warm.
-        if run > 0 {
-            times.create.push(took);
+        for (image, samples) in [(HOST, &mut times.create), (imported, &mut times.create_imported)] {
+            let start = Instant::now();
+            let mut entered = Entered::create(&mut connection, &key, image)?;
+            entered.execd("GET", "/ping", "")?;
+            let took = start.elapsed();
+            // The first has nothing warm.
+            if run > 0 {
+                samples.push(took);
+            }
+            entered.delete()?;
         }
-        entered.delete()?;
     }
-    let mut entered = Entered::create(&mut connection, &key)?;
+    let mut entered = Entered::create(&mut connection, &key, HOST)?;
     for _ in 0..runs {
         for (path, samples) in [("/pause", &mut times.pause), ("/resume", &mut times.resume)] {
             let start = Instant::now();

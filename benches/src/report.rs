@@ -84,6 +84,7 @@ impl Report {
             line(&format!("(j) one sandbox into {FORKS}, all answering"), &kept.fork, false),
             line("(k) start with 500 sandboxes that run", &kept.adoption, false),
             line("(l) create until /ping answers", &entered.create, false),
+            line("(l) with an imported image", &entered.create_imported, false),
             line("(m) pause", &entered.pause, false),
             line("(n) resume", &entered.resume, false),
             line("(o) /command of `true`", &entered.command, false),
@@ -149,7 +150,7 @@ impl Report {
 }
 
 /// What is to be reached: a line's p50, or p99, below so many times that of another, or below a time.
-const AIMS: [(&str, Measure, &str, Bound); 20] = [
+const AIMS: [(&str, Measure, &str, Bound); 21] = [
     ("(a) p50 at or below bwrap's", Measure::P50, "(a)", Bound::Times(1.0, "bwrap", Measure::P50)),
     ("(a) p99 below 3 times its p50", Measure::P99, "(a)", Bound::Times(3.0, "(a)", Measure::P50)),
     ("(c) p50 below 1.5 ms", Measure::P50, "(c)", Bound::Below(1500.0)),
@@ -176,7 +177,8 @@ const AIMS: [(&str, Measure, &str, Bound); 20] = [
     ("(i) below 15 ms", Measure::P50, "(i)", Bound::Below(1.5e4)),
     ("(j) below 0.6 s", Measure::P50, "(j)", Bound::Below(6e5)),
     ("(k) below 1 s", Measure::P50, "(k)", Bound::Below(1e6)),
-    ("(l) below 8 ms", Measure::P50, "(l)", Bound::Below(8e3)),
+    ("(l) below 8 ms", Measure::P50, "(l) create", Bound::Below(8e3)),
+    ("(l) imported: below 8 ms", Measure::P50, "(l) with", Bound::Below(8e3)),
     ("(m) below 5 ms", Measure::P50, "(m)", Bound::Below(5e3)),
     ("(n) below 5 ms", Measure::P50, "(n)", Bound::Below(5e3)),
     ("(o) below 2 ms", Measure::P50, "(o)", Bound::Below(2e3)),

@@ -39,6 +39,9 @@ pub(crate) struct Server {
     pub(crate) address: SocketAddr,
 }
 
+/// The image that [`Server::image_import`] makes.
+const IMAGE: &str = "bench";
+
 impl Server {
     /// Starts `binary serve` and waits until it answers. `log` is what it writes to its log, as in its
     /// `ATOLL_LOG` variable.
@@ -103,6 +106,34 @@ impl Server {
         let said = String::from_utf8_lossy(&output.stdout);
         let key = said.split_whitespace().find(|word| word.starts_with("ws_")).map(str::to_owned);
         key.ok_or_else(|| Failure::new("make a key", String::from_utf8_lossy(&output.stderr).into_owned()))
+    }
+
+    /// Makes an image of one program of this machine and what it needs, and returns how it is called.
+    pub(crate) fn image_import(&self, program: &str) -> Outcome<&'static str> {
+        let needs = Command::new("ldd").arg(program).output().during("run ldd")?;
+        let needs = String::from_utf8_lossy(&needs.stdout).into_owned();
+        let libraries = needs.split_whitespace().filter(|word| word.starts_with('/'));
+        let archive = self.folder.path().join("image.tar");
+        let packed = Command::new("tar")
+            .args(["--create", "--dereference", "--file"])
+            .arg(&archive)
+            .arg(program)
+            .args(libraries)
+            .output()
+            .during("run tar")?;
+        if !packed.status.success() {
+            return Err(Failure::new("pack an image", String::from_utf8_lossy(&packed.stderr)));
+        }
+        let imported = Command::new(self.command.get_program())
+            .args(["image", "import", "--name", IMAGE, "--data-dir"])
+            .arg(self.folder.path().join("data"))
+            .arg(&archive)
+            .output()
+            .during("import an image")?;
+        if imported.status.success() {
+            return Ok(IMAGE);
+        }
+        Err(Failure::new("import an image", String::from_utf8_lossy(&imported.stderr)))
     }
 
     /// Kills it, starts another one, and returns the time from that start to its first answer.

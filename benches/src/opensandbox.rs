@@ -45,8 +45,8 @@ pub(crate) struct Times {
 }
 
 #[derive(Deserialize)]
-struct Made {
-    id: String,
+pub(crate) struct Made {
+    pub(crate) id: String,
 }
 
 /// One sandbox, and the way to it.
@@ -56,7 +56,8 @@ struct Entered<'a> {
     id: String,
 }
 
-const CREATE: &str = r#"{"image":{"uri":"host"},"timeout":600,"resourceLimits":{"cpu":"2","memory":"2Gi","disk":"4Gi"},"env":{},"metadata":{},"entrypoint":["tail","-f","/dev/null"]}"#;
+/// A sandbox that does nothing.
+pub(crate) const CREATE: &str = r#"{"image":{"uri":"host"},"timeout":600,"resourceLimits":{"cpu":"2","memory":"2Gi","disk":"4Gi"},"env":{},"metadata":{},"entrypoint":["tail","-f","/dev/null"]}"#;
 
 impl<'a> Entered<'a> {
     fn create(connection: &'a mut Connection, key: &'a str) -> Outcome<Self> {

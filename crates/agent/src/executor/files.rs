@@ -98,7 +98,11 @@ fn text_open(path: &str) -> Result<(File, Vec<u8>, bool), Failure> {
     }
     // Files of the kernel have no size.
     let is_small = found.size() < PIECE_BYTES as u64;
-    let first = if is_small { piece_read(&file, 0, PIECE_BYTES)?.to_vec() } else { Vec::new() };
+    let first = if is_small {
+        piece_read(&file, 0, PIECE_BYTES).map_err(|failure| named(failure, path))?.to_vec()
+    } else {
+        Vec::new()
+    };
     let is_all = is_small && first.len() as u64 == found.size();
     if is_all && std::str::from_utf8(&first).is_err() {
         return Err(not_text(path));
@@ -111,7 +115,8 @@ async fn text_check(agent: &Agent, path: &str, file: &Arc<File>) -> Result<(), F
     let (mut offset, mut begun) = (0, Vec::new());
     loop {
         let (source, at) = (Arc::clone(file), offset);
-        let piece = agent.files.run(move || piece_read(&source, at, PIECE_BYTES)).await?;
+        let read = agent.files.run(move || piece_read(&source, at, PIECE_BYTES)).await;
+        let piece = read.map_err(|failure| named(failure, path))?;
         if piece.is_empty() {
             return if begun.is_empty() { Ok(()) } else { Err(not_text(path)) };
         }
@@ -171,6 +176,12 @@ pub(super) fn open_failed(path: &str, errno: Errno) -> Failure {
         failed.message.push_str(" (a name that is no UTF-8 can't be given here; use a command)");
     }
     failed
+}
+
+/// The same failure of this file.
+fn named(failure: Failure, path: &str) -> Failure {
+    let message = failure.message.replacen("read a file", &format!("read {path}"), 1);
+    Failure { message, ..failure }
 }
 
 fn not_text(path: &str) -> Failure {

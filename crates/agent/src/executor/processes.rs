@@ -130,9 +130,9 @@ async fn process_watch(agent: Rc<Agent>, process: Rc<Process>, exec: Rc<Exec>, m
 
 fn event_begin(out: &mut Vec<u8>, stream: &'static str) {
     let now = rfc3339(SystemTime::now());
-    out.extend(
-        format!("event: log\ndata: {{\"timestamp\":\"{now}\",\"stream\":\"{stream}\",\"data\":\"").bytes(),
-    );
+    for part in ["event: log\ndata: {\"timestamp\":\"", &now, "\",\"stream\":\"", stream, "\",\"data\":\""] {
+        out.extend_from_slice(part.as_bytes());
+    }
 }
 
 /// `GET /list_processes`

@@ -66,5 +66,7 @@ async fn lines_send(mut tap: Tap, pieces: &Pieces) -> Option<Vec<u8>> {
 }
 
 fn event_begin(out: &mut Vec<u8>, stream: &'static str) {
-    out.extend(format!("event: output\ndata: {{\"stream\":\"{stream}\",\"data\":\"").bytes());
+    for part in ["event: output\ndata: {\"stream\":\"", stream, "\",\"data\":\""] {
+        out.extend_from_slice(part.as_bytes());
+    }
 }

@@ -88,6 +88,23 @@ impl Connection {
         Ok(())
     }
 
+    /// Waits until what was received of an answer has this text.
+    pub(crate) fn receive_until(&mut self, text: &str) -> io::Result<String> {
+        self.received.clear();
+        let mut chunk = [0; 4096];
+        loop {
+            let count = self.stream.read(&mut chunk)?;
+            if count == 0 {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+            self.received.extend_from_slice(&chunk[..count]);
+            let received = String::from_utf8_lossy(&self.received);
+            if received.contains(text) {
+                return Ok(received.into_owned());
+            }
+        }
+    }
+
     /// Sends a request and waits for the whole answer.
     pub(crate) fn ask(&mut self, request: &[u8]) -> io::Result<Answer> {
         self.stream.write_all(request)?;

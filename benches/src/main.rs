@@ -4,6 +4,7 @@
 
 mod bubblewrap;
 mod execute;
+mod executor;
 mod failure;
 mod http;
 mod launches;
@@ -89,7 +90,8 @@ fn bench(options: &Cli) -> Outcome<()> {
     };
     let entered = {
         let server = Server::start(&options.binary, &options.toolchains, "warn")?;
-        opensandbox::measure(&server, options.rounds.max(1) * 10, options.python.as_deref())?
+        let runs = options.rounds.max(1) * 10;
+        (opensandbox::measure(&server, runs, options.python.as_deref())?, executor::measure(&server, runs)?)
     };
     let inside = {
         // A server of its own: writing the log takes time too.
@@ -98,7 +100,7 @@ fn bench(options: &Cli) -> Outcome<()> {
         rounds::break_down(&server, options.launches.max(1))?
     };
     machine.finish();
-    let report = Report::new(machine, &times, &snapshots, &entered, inside);
+    let report = Report::new(machine, &times, &snapshots, (&entered.0, &entered.1), inside);
     print!("{}", report.table());
     if let Some(file) = &options.json {
         let json = serde_json::to_string_pretty(&report).during("write the report")?;

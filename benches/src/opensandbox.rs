@@ -47,8 +47,8 @@ pub(crate) struct Times {
 }
 
 #[derive(Deserialize)]
-struct Made {
-    id: String,
+pub(crate) struct Made {
+    pub(crate) id: String,
 }
 
 /// One sandbox, and the way to it.
@@ -59,11 +59,11 @@ struct Entered<'a> {
 }
 
 /// What most sandboxes are made from, and what their entrypoint runs.
-const HOST: &str = "host";
+pub(crate) const HOST: &str = "host";
 const PROGRAM: &str = "/usr/bin/tail";
 
 /// The body of the request that makes a sandbox.
-fn creation(image: &str) -> String {
+pub(crate) fn creation(image: &str) -> String {
     let limits = r#"{"cpu":"2","memory":"2Gi","disk":"4Gi"}"#;
     format!(
         r#"{{"image":{{"uri":"{image}"}},"timeout":600,"resourceLimits":{limits},"env":{{}},"metadata":{{}},"entrypoint":["{PROGRAM}","-f","/dev/null"]}}"#

@@ -14,6 +14,7 @@ mod conformance;
 mod dependencies;
 mod documented_examples;
 mod egress;
+mod executor;
 mod images;
 mod isolation;
 mod keys;

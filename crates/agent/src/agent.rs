@@ -10,7 +10,7 @@ use std::{
 
 use protocol::frame::STREAM_BYTES;
 
-use crate::{exec::Registry, execd::Execd, files::Worker};
+use crate::{exec::Registry, execd::Execd, executor::Executor, files::Worker, surroundings::Said};
 
 /// The most that is read from a pipe at once.
 pub(crate) const SCRATCH_BYTES: usize = STREAM_BYTES;
@@ -19,8 +19,12 @@ pub(crate) const SCRATCH_BYTES: usize = STREAM_BYTES;
 pub(crate) struct Agent {
     /// The execs that run or wait to be collected.
     pub(crate) execs: Registry,
-    /// What HTTP clients can name: their commands and sessions.
+    /// What the server has said of the sandbox.
+    pub(crate) surroundings: Said,
+    /// What clients of execd can name: their commands and sessions.
     pub(crate) execd: Execd,
+    /// The same of the executor.
+    pub(crate) executor: Executor,
     /// Does the file system calls that a slow disk could stall.
     pub(crate) files: Worker,
     /// `/dev/null`, opened before any program could replace it.
@@ -35,7 +39,9 @@ impl Agent {
     pub(crate) fn new() -> io::Result<Self> {
         Ok(Self {
             execs: Registry::default(),
+            surroundings: Said::default(),
             execd: Execd::default(),
+            executor: Executor::default(),
             files: Worker::default(),
             null: OpenOptions::new().read(true).write(true).open("/dev/null")?,
             // Not zeroed: its pages are made when output comes, not at each launch.

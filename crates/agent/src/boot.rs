@@ -5,13 +5,14 @@
 
 use std::{
     io::{self, Write},
-    net::{SocketAddr, TcpListener as StdTcpListener},
+    net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener as StdTcpListener},
     os::unix::net::UnixListener as StdUnixListener,
     path::{Path, PathBuf},
     rc::Rc,
     time::Duration,
 };
 
+use protocol::agent::HttpDialect;
 use rustix::{
     fs::Mode,
     process::{DumpableBehavior, getpid, set_child_subreaper, set_dumpable_behavior, umask},
@@ -25,7 +26,7 @@ use tokio::{
 use crate::{
     agent::Agent,
     connection::connection_serve,
-    execd,
+    execd, executor,
     http::{Door, http_accept},
     signals::SignalQueue,
     sys,
@@ -42,14 +43,24 @@ pub(crate) enum Socket {
     Inherited,
     /// On a socket that the agent makes at this path, for its own user only.
     Path(PathBuf),
-    /// On an address of the machine, for HTTP.
+    /// On an address of the machine, for execd.
     Tcp(SocketAddr, Door),
+    /// On all addresses of the machine, for the executor and what it shows.
+    Executor {
+        /// Who may ask.
+        door: Door,
+        /// Of the API.
+        port: u16,
+        /// Of the proxy.
+        proxy_port: u16,
+    },
 }
 
 /// A socket that listens.
 enum Listener {
     Unix(StdUnixListener),
     Tcp(StdTcpListener, Rc<Door>),
+    Executor(StdTcpListener, Rc<Door>, StdTcpListener),
 }
 
 /// Why the agent could not start.
@@ -79,6 +90,20 @@ pub(crate) enum BootError {
         "the token is empty; give one that can't be guessed, or leave it out to listen on the loopback only"
     )]
     TokenEmpty,
+    /// Whoever could connect would be obeyed.
+    #[error(
+        "SANDBOX_SECRET is not set, or empty: it is what clients must show; start with SANDBOX_SECRET=… \
+         atoll-agent executor"
+    )]
+    SecretMissing,
+    /// What should be a port is none.
+    #[error("{variable}={text:?} is no port; give a number from 0 to 65535")]
+    Port {
+        /// What says it.
+        variable: &'static str,
+        /// What it says.
+        text: String,
+    },
     /// Without a token everybody who can connect would be obeyed.
     #[error("listen on {0}: without a token only on the loopback; set ATOLL_AGENT_TOKEN, or give --token")]
     TokenMissing(SocketAddr),
@@ -115,12 +140,16 @@ pub(crate) fn serve(socket: Socket) -> Result<(), BootError> {
             Listener::Unix(listener)
         }
         Socket::Tcp(address, door) => tcp_listen(address, door)?,
+        Socket::Executor { door, port, proxy_port } => executor_listen(door, port, proxy_port)?,
     };
     sys::malloc_single_arena();
     let signals = sys::signals_block().map_err(step("block signals"))?;
     match &listener {
         Listener::Unix(listener) => listener.set_nonblocking(true),
         Listener::Tcp(listener, _) => listener.set_nonblocking(true),
+        Listener::Executor(api, _, proxy) => {
+            api.set_nonblocking(true).and_then(|()| proxy.set_nonblocking(true))
+        }
     }
     .map_err(step("make the socket non-blocking"))?;
     let is_init = getpid().is_init();
@@ -144,7 +173,15 @@ pub(crate) fn serve(socket: Socket) -> Result<(), BootError> {
             Listener::Tcp(listener, door) => {
                 let listener = TcpListener::from_std(listener).map_err(registered)?;
                 execd::code_port_open(&agent, &door);
-                tokio::task::spawn_local(http_accept(Rc::clone(&agent), door, listener, |_| ()));
+                let (agent, dialect) = (Rc::clone(&agent), HttpDialect::Execd);
+                tokio::task::spawn_local(http_accept(agent, dialect, door, listener, |_| ()));
+            }
+            Listener::Executor(api, door, proxy) => {
+                let api = TcpListener::from_std(api).map_err(&registered)?;
+                let proxy = TcpListener::from_std(proxy).map_err(registered)?;
+                tokio::task::spawn_local(executor::proxy_serve(Rc::clone(&agent), proxy));
+                let (agent, dialect) = (Rc::clone(&agent), HttpDialect::Executor);
+                tokio::task::spawn_local(http_accept(agent, dialect, door, api, |_| ()));
             }
         }
         signals.until_told_to_end(&agent).await;
@@ -177,6 +214,24 @@ fn tcp_listen(address: SocketAddr, door: Door) -> Result<Listener, BootError> {
     // Nobody may read it.
     let _ = writeln!(io::stderr(), "atoll-agent: listening on http://{bound}");
     Ok(Listener::Tcp(listener, Rc::new(door)))
+}
+
+/// Listens for the executor on all addresses, of IPv4 alone where there is no IPv6, and says where.
+fn executor_listen(door: Door, port: u16, proxy_port: u16) -> Result<Listener, BootError> {
+    let bind = |port| {
+        let address = SocketAddr::from((Ipv6Addr::UNSPECIFIED, port));
+        StdTcpListener::bind(address)
+            .or_else(|_| StdTcpListener::bind((Ipv4Addr::UNSPECIFIED, port)))
+            .and_then(|listener| Ok((listener.local_addr()?.port(), listener)))
+            .map_err(|source| BootError::Listen { address, source })
+    };
+    let ((port, api), (proxy_port, proxy)) = (bind(port)?, bind(proxy_port)?);
+    // Nobody may read it.
+    let _ = writeln!(
+        io::stderr(),
+        "atoll-agent: the executor listens on port {port}, what it shows is on port {proxy_port}"
+    );
+    Ok(Listener::Executor(api, Rc::new(door), proxy))
 }
 
 async fn connections_accept(agent: Rc<Agent>, listener: UnixListener) {

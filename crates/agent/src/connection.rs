@@ -5,7 +5,7 @@
 use std::{rc::Rc, sync::Arc};
 
 use protocol::{
-    agent::{Event, FailureKind, Request},
+    agent::{Event, Failure, FailureKind, HttpDialect, Request},
     frame::Kind,
 };
 use tokio::net::{TcpStream, UnixStream};
@@ -13,9 +13,11 @@ use tokio::net::{TcpStream, UnixStream};
 use crate::{
     agent::Agent,
     exec::{self, Followed},
-    execd::Surroundings,
+    executor,
     failure::{event_of, failure},
-    files, http, port, tree,
+    files, http, port,
+    surroundings::Surroundings,
+    tree,
     wire::{FrameReader, FrameWriter, WireError},
 };
 
@@ -26,7 +28,7 @@ enum Afterwards {
     /// It is the rest of a TCP stream, the bytes first that came with the request.
     Tunnel(TcpStream, Vec<u8>),
     /// It speaks HTTP, the bytes first that came with the request.
-    Http(Vec<u8>, Surroundings),
+    Http(Vec<u8>, HttpDialect, Surroundings),
 }
 
 /// Serves a connection to its end. What goes wrong on it concerns no other connection.
@@ -34,8 +36,8 @@ pub(crate) async fn connection_serve(agent: Rc<Agent>, stream: UnixStream) {
     match requests_serve(&agent, &stream).await {
         Ok(Afterwards::Closed) | Err(WireError::Lost(_)) => {}
         Ok(Afterwards::Tunnel(tcp, early)) => port::tunnel(stream, tcp, &early).await,
-        Ok(Afterwards::Http(early, surroundings)) => {
-            http::http_serve_unix(agent, stream, early, surroundings).await;
+        Ok(Afterwards::Http(early, dialect, surroundings)) => {
+            http::http_serve_unix(agent, stream, early, dialect, surroundings).await;
         }
         Err(error @ (WireError::Malformed(_) | WireError::Unexpected(_))) => {
             // The last words on this connection; whether they arrive makes no difference.
@@ -87,21 +89,30 @@ async fn requests_serve(agent: &Rc<Agent>, stream: &UnixStream) -> Result<Afterw
             Request::TreeWrite { path, bytes_max, clear } => {
                 event_of(tree::tree_write(&agent.files, &mut reader, path, bytes_max, clear).await?)
             }
-            Request::PortDial { port } => match port::port_dial(port).await {
-                Ok(tcp) => {
-                    writer.event(&Event::Done).await?;
-                    return Ok(Afterwards::Tunnel(tcp, reader.into_unread()));
+            request @ (Request::PortDial { .. } | Request::BoundPortDial) => {
+                match dial(agent, &request).await {
+                    Ok(tcp) => {
+                        writer.event(&Event::Done).await?;
+                        return Ok(Afterwards::Tunnel(tcp, reader.into_unread()));
+                    }
+                    Err(failure) => Event::Failed(failure),
                 }
-                Err(failure) => Event::Failed(failure),
-            },
-            Request::Http { limits, env, cwd, user } => {
+            }
+            Request::Http { dialect, limits, env, cwd, user } => {
                 writer.event(&Event::Done).await?;
                 let surroundings = Surroundings { limits, env: Arc::new(env), cwd, user };
-                return Ok(Afterwards::Http(reader.into_unread(), surroundings));
+                return Ok(Afterwards::Http(reader.into_unread(), dialect, surroundings));
             }
             Request::ExecResize { exec, size } => event_of(exec::exec_resize(agent, exec, size)),
         };
         writer.event(&answer).await?;
     }
     Ok(Afterwards::Closed)
+}
+
+async fn dial(agent: &Agent, request: &Request) -> Result<TcpStream, Failure> {
+    match request {
+        Request::PortDial { port } => port::port_dial(*port).await,
+        _ => executor::bound_port_dial(agent).await,
+    }
 }

@@ -6,8 +6,8 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use protocol::agent::{Failure, FailureKind};
 use tokio::{
-    io::{AsyncWriteExt, copy_bidirectional_with_sizes},
-    net::{TcpStream, UnixStream},
+    io::{AsyncRead, AsyncWrite, AsyncWriteExt, copy_bidirectional_with_sizes},
+    net::TcpStream,
 };
 
 use crate::failure::{failure, failure_os};
@@ -37,7 +37,11 @@ pub(crate) async fn port_dial(port: u16) -> Result<TcpStream, Failure> {
 
 /// Copies both ways until both directions have ended; the end of one is passed on as a half-close. `early`
 /// is what came from the connection before this.
-pub(crate) async fn tunnel(mut connection: UnixStream, mut tcp: TcpStream, early: &[u8]) {
+pub(crate) async fn tunnel(
+    mut connection: impl AsyncRead + AsyncWrite + Unpin,
+    mut tcp: TcpStream,
+    early: &[u8],
+) {
     if tcp.write_all(early).await.is_ok() {
         // A reset of either side ends both, which dropping them does.
         let _ = copy_bidirectional_with_sizes(&mut connection, &mut tcp, COPY_BYTES, COPY_BYTES).await;

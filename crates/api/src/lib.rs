@@ -12,6 +12,7 @@ mod dialects;
 mod error;
 mod extract;
 mod health;
+mod inside;
 mod json_object;
 mod limits;
 mod openapi;
@@ -59,7 +60,8 @@ fn routes() -> OpenApiRouter<ApiState> {
         .merge(openapi::routes())
         .merge(dialects::sandbox_service::routes())
         .merge(dialects::vms::routes())
-        .merge(dialects::opensandbox::routes());
+        .merge(dialects::opensandbox::routes())
+        .merge(dialects::executor::routes());
     openapi::operations_name(routes.get_openapi_mut());
     routes
 }

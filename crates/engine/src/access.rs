@@ -9,7 +9,7 @@ use std::{
 };
 
 use bytes::{Buf, BytesMut};
-use protocol::{SandboxId, agent::FailureKind, agent::Request};
+use protocol::{SandboxId, agent::FailureKind, agent::HttpDialect, agent::Request};
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::UnixStream,
@@ -27,10 +27,12 @@ use crate::{
 /// What a stream leads to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Target {
-    /// The HTTP/1.1 that the agent speaks itself. It asks for no token there.
-    Agent,
+    /// The HTTP/1.1 that the agent speaks itself, in one of its dialects. It asks for no token there.
+    Agent(HttpDialect),
     /// A TCP port on the sandbox's loopback.
     Port(u16),
+    /// The TCP port that a client of the executor has bound.
+    BoundPort,
 }
 
 /// How long an agent may take to connect.
@@ -71,11 +73,12 @@ impl Engine {
             Error::new(ErrorKind::SandboxEnded, "The sandbox ended while the request ran").caused_by(error)
         })?;
         let request = match target {
-            Target::Agent => {
+            Target::Agent(dialect) => {
                 let sandbox = handle.view.borrow().clone();
-                self.http_request(&sandbox).await?
+                self.http_request(&sandbox, dialect).await?
             }
             Target::Port(port) => Request::PortDial { port },
+            Target::BoundPort => Request::BoundPortDial,
         };
         match timeout(DIAL_PATIENCE, stream_open(&mut connection, &request)).await {
             Ok(Ok(())) => {
@@ -94,10 +97,16 @@ impl Engine {
 
 impl Engine {
     /// What the agent has to know that serves HTTP.
-    async fn http_request(&self, sandbox: &Sandbox) -> Result<Request> {
+    async fn http_request(&self, sandbox: &Sandbox, dialect: HttpDialect) -> Result<Request> {
         let base = self.inner.image_base(&sandbox.image).await?;
         let env = base.environment(&sandbox.env);
-        Ok(Request::Http { limits: sandbox.limits, env, cwd: base.cwd.clone(), user: base.user.clone() })
+        Ok(Request::Http {
+            dialect,
+            limits: sandbox.limits,
+            env,
+            cwd: base.cwd.clone(),
+            user: base.user.clone(),
+        })
     }
 }
 

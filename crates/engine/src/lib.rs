@@ -48,5 +48,5 @@ pub use sandbox_spec::{
 };
 pub use settings::Settings;
 pub use snapshot::{Snapshot, SnapshotName, SnapshotSpec};
-pub use tokens::Purpose;
+pub use tokens::{Purpose, has_token_form};
 pub use volumes::{Volume, VolumeProblem, VolumeSourceSpec, VolumeSpec};

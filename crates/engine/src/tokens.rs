@@ -12,6 +12,8 @@ use subtle::ConstantTimeEq;
 use crate::{Caller, Engine, Error, Result, Sandbox};
 
 const SECRET_BYTES: usize = 32;
+/// Two for each byte of a SHA-256.
+const TOKEN_DIGITS: usize = 64;
 
 /// What a token is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,6 +69,12 @@ pub(crate) fn hex(bytes: &[u8]) -> String {
         let _ = write!(text, "{byte:02x}");
         text
     })
+}
+
+/// Whether a text has the form of an access token, which no API key has.
+#[must_use]
+pub fn has_token_form(text: &str) -> bool {
+    text.len() == TOKEN_DIGITS && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
 }
 
 impl Engine {

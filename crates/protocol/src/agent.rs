@@ -102,6 +102,8 @@ pub enum Request {
     /// Speaks HTTP: [`Event::Done`] (final), after which the connection carries HTTP/1.1 and no frames. The agent
     /// asks for no token there: the server has found out who asks.
     Http {
+        /// Which API is spoken.
+        dialect: HttpDialect,
         /// What the sandbox may use, which no file inside says: told to whoever asks for its metrics.
         limits: Limits,
         /// The environment that programs get which are started over HTTP; what the request says goes before it.
@@ -120,6 +122,17 @@ pub enum Request {
         /// The new size.
         size: TerminalSize,
     },
+    /// As [`Request::PortDial`], for the port that a client of the executor has bound.
+    BoundPortDial,
+}
+
+/// The APIs that an agent serves itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum HttpDialect {
+    /// OpenSandbox's execd.
+    Execd,
+    /// The sandbox executor.
+    Executor,
 }
 
 /// A process to start.

@@ -9,10 +9,20 @@ use super::{TESTS, clients, run};
 /// Runs these files of tests in Python; how many passed. None may be left out.
 fn pytest(files: &[&str]) -> usize {
     let server = Server::start();
+    let mut python = python();
+    python.args(files).current_dir(Path::new(TESTS).join("python"));
+    passed(&run(&server, &server.key_create(&[]), &mut python))
+}
+
+/// Runs tests in Python.
+pub(super) fn python() -> Command {
     let mut python = Command::new(clients().join("python/bin/python"));
-    python.args(["-m", "pytest", "--quiet"]).args(files).current_dir(Path::new(TESTS).join("python"));
-    python.env("PYTHONDONTWRITEBYTECODE", "1");
-    let written = run(&server, &server.key_create(&[]), &mut python);
+    python.args(["-m", "pytest", "--quiet"]).env("PYTHONDONTWRITEBYTECODE", "1");
+    python
+}
+
+/// How many passed; none may be left out.
+pub(super) fn passed(written: &str) -> usize {
     let summary = written.lines().rev().find(|line| line.contains(" passed")).expect("a summary");
     for word in ["skipped", "xfailed", "xpassed", "deselected"] {
         assert!(!summary.contains(word), "{written}");

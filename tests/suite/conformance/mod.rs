@@ -3,6 +3,7 @@
 
 mod clients;
 mod documents;
+mod executor;
 
 use std::{
     env,

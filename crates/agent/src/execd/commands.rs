@@ -13,7 +13,6 @@ use protocol::{ExecId, agent::ExecEnd};
 use super::{
     events::{self, exec_announce, exec_stream},
     log::Log,
-    moment::rfc3339,
     run::{Run, run_start, shell_argvs},
     types::{CommandStatusResponse, RunCommandRequest},
 };
@@ -21,6 +20,7 @@ use crate::{
     agent::Agent,
     exec::{Exec, Tap, exec_interrupt},
     http::{HttpError, Incoming, Query, Reply, empty, json, json_object, text},
+    moment::rfc3339,
 };
 
 /// How many commands are remembered after their end, and what their texts take together.

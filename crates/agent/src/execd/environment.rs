@@ -2,16 +2,12 @@
 
 use std::{collections::BTreeMap, path::Path};
 
-use super::accounts::{Accounts, small_file_read};
+use crate::surroundings::{Accounts, environment_of_user, small_file_read};
 
-/// Has the token, and is for nobody to see.
-pub(crate) const TOKEN_VARIABLE: &str = "ATOLL_AGENT_TOKEN";
 /// Names the file to which clients append variables for all that runs later.
 const FILE_VARIABLE: &str = "EXECD_ENVS";
 /// Its name in the home folder unless the environment says another.
 const FILE_NAME: &str = ".execd_envs";
-/// Where programs are looked for when the agent was told nothing.
-const PATH_DEFAULT: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// The variables for a program of the user `uid`, or of `own`, who may be another than the agent's. `given` is what the
 /// server has said, if there is one. Reads files.
@@ -22,18 +18,7 @@ pub(super) fn environment_of(
     uid: Option<u32>,
     requested: BTreeMap<String, String>,
 ) -> BTreeMap<String, String> {
-    let mut variables = given.map_or_else(inherited, |given| given.iter().cloned().collect());
-    variables.entry("PATH".to_owned()).or_insert_with(|| PATH_DEFAULT.to_owned());
-    if (is_other || !variables.contains_key("HOME"))
-        && let Some(user) = accounts.user(own_uid)
-    {
-        variables.entry("HOME".to_owned()).or_insert_with(|| user.home.clone());
-        if is_other {
-            for name in ["USER", "LOGNAME"] {
-                variables.entry(name.to_owned()).or_insert_with(|| user.name.clone());
-            }
-        }
-    }
+    let mut variables = environment_of_user(given, accounts, own_uid, is_other);
     let home = variables.get("HOME").map_or("/", String::as_str).trim_end_matches('/');
     let file = format!("{home}/{FILE_NAME}");
     let file = variables.entry(FILE_VARIABLE.to_owned()).or_insert(file).clone();
@@ -45,12 +30,6 @@ pub(super) fn environment_of(
     variables.extend(variables_parse(&small_file_read(Path::new(&file))));
     variables.extend(requested);
     variables
-}
-
-fn inherited() -> BTreeMap<String, String> {
-    let own = std::env::vars_os()
-        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
-    own.filter(|(name, _)| name != TOKEN_VARIABLE).collect()
 }
 
 /// Lines of `NAME=value`, with `export` before or not. A value in single quotes is as it stands, over several lines too; in

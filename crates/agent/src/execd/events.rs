@@ -11,13 +11,13 @@ use tokio::time::{MissedTickBehavior, interval_at};
 
 use super::{
     lines::Lines,
-    moment::now_ms,
     types::{ExecutionError, ServerStreamEvent},
 };
 use crate::{
     agent::Agent,
     exec::{Exec, OutputStream, Tap, Tapped},
-    http::{Outgoing, Pieces, Reply, body_stream, event_stream},
+    http::{Outgoing, Pieces, Reply, body_stream, event_stream, separators_escape},
+    moment::now_ms,
 };
 
 /// How often a client is told that the stream lives.
@@ -33,24 +33,6 @@ pub(super) fn event_push(out: &mut Vec<u8>, event: &impl Serialize) {
     let _ = serde_json::to_writer(&mut *out, event);
     separators_escape(out, begin);
     out.extend(b"\n\n");
-}
-
-/// What some clients take for the end of a line (U+0085, U+2028, U+2029) can only be within texts.
-fn separators_escape(out: &mut Vec<u8>, begin: usize) {
-    let mut at = begin;
-    while let Some(found) = memchr::memchr2(0xC2, 0xE2, &out[at..]) {
-        at += found;
-        let (length, escaped) = match &out[at..] {
-            [0xC2, 0x85, ..] => (2, b"\\u0085"),
-            [0xE2, 0x80, 0xA8, ..] => (3, b"\\u2028"),
-            [0xE2, 0x80, 0xA9, ..] => (3, b"\\u2029"),
-            _ => {
-                at += 1;
-                continue;
-            }
-        };
-        out.splice(at..at + length, escaped.iter().copied());
-    }
 }
 
 /// An event of which only the kind is known.

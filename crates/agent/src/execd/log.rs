@@ -4,17 +4,14 @@
 use std::{cell::RefCell, fs::File, os::unix::fs::FileExt, rc::Rc, sync::Arc};
 
 use protocol::agent::Failure;
-use rustix::fs::{Mode, OFlags, open};
 
-use super::{
-    content::{PIECE_BYTES, file_body, piece_read},
-    lines::Lines,
-};
+use super::lines::Lines;
 use crate::{
     agent::Agent,
     exec::{OutputStream, Tap, Tapped},
     failure::failure_os,
-    http::{HttpError, Outgoing},
+    files::scratch_file,
+    http::{HttpError, Outgoing, PIECE_BYTES, file_body, piece_read},
 };
 
 /// What one log may take of the disk. What comes then is dropped.
@@ -41,17 +38,9 @@ impl Log {
     /// Makes an empty one.
     ///
     /// # Errors
-    /// When the folder of temporary files takes none.
+    /// As [`scratch_file`].
     pub(super) async fn create(agent: &Agent) -> Result<Self, Failure> {
-        let make = || {
-            let folder = std::env::temp_dir();
-            let flags = OFlags::RDWR | OFlags::TMPFILE | OFlags::CLOEXEC;
-            let what = format!("make a log file in {}", folder.display());
-            open(&folder, flags, Mode::RUSR | Mode::WUSR)
-                .map(File::from)
-                .map_err(|errno| failure_os(what, &errno.into()))
-        };
-        let file = Arc::new(agent.files.run(make).await?);
+        let file = Arc::new(agent.files.run(scratch_file).await?);
         Ok(Self { file, written: RefCell::default() })
     }
 

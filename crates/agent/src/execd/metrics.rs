@@ -13,10 +13,11 @@ use protocol::limits::Limits;
 use rustix::param::{clock_ticks_per_second, page_size};
 use tokio::time::sleep;
 
-use super::{events::event_push, moment::now_ms, types::Metrics};
+use super::{events::event_push, types::Metrics};
 use crate::{
     agent::Agent,
     http::{HttpError, Reply, body_stream, event_stream, json},
+    moment::now_ms,
 };
 
 /// How far apart two looks at the processor's time must be to tell something.
@@ -88,7 +89,7 @@ async fn look(agent: &Agent) -> Result<(Instant, Duration), HttpError> {
 }
 
 async fn usage(agent: &Agent) -> Result<Usage, HttpError> {
-    let limits = agent.execd.limits();
+    let limits = agent.surroundings.limits();
     let look = move || Ok(limits.map_or_else(Usage::read, Usage::of_sandbox));
     Ok(agent.files.run(look).await?)
 }

@@ -3,10 +3,8 @@
 //! This file is its index. Handlers take a request apart, call one thing and convert what comes back; [`types`] has
 //! the wire. Nothing here knows how a connection came in, or who may ask: [`crate::http`] does.
 
-mod accounts;
 mod code;
 mod commands;
-mod content;
 mod environment;
 mod events;
 mod files;
@@ -14,26 +12,21 @@ mod isolated;
 mod lines;
 mod log;
 mod metrics;
-mod moment;
 mod pty;
 mod run;
 mod sessions;
 mod types;
 
-use std::{cell::RefCell, rc::Rc, sync::Arc};
+use std::rc::Rc;
 
 use hyper::{Method, StatusCode, header};
-use protocol::{GuestPath, agent::Failure, limits::Limits};
 
-use self::accounts::Accounts;
 use crate::{
     agent::Agent,
-    files::Owner,
     http::{HttpError, Incoming, Query, Reply, empty},
 };
 
 pub(crate) use code::code_port_open;
-pub(crate) use environment::TOKEN_VARIABLE;
 
 /// What clients can name. It is empty until one comes.
 #[derive(Default)]
@@ -44,57 +37,6 @@ pub(crate) struct Execd {
     code: code::Contexts,
     /// What the next look at the processor's time is compared with.
     usage: metrics::LastUsage,
-    /// What the server has said of the sandbox.
-    surroundings: RefCell<Option<Surroundings>>,
-}
-
-/// What no file inside says of a sandbox.
-#[derive(Clone)]
-pub(crate) struct Surroundings {
-    /// What it may use.
-    pub(crate) limits: Limits,
-    /// The environment of what is started in it.
-    pub(crate) env: Arc<Vec<(String, String)>>,
-    /// Where that starts.
-    pub(crate) cwd: GuestPath,
-    /// Whose it is, as the tables inside have it; the agent's own if there is none.
-    pub(crate) user: Option<String>,
-}
-
-impl Execd {
-    /// The server's word for what the sandbox is.
-    pub(crate) fn surroundings_set(&self, surroundings: Surroundings) {
-        let known = self.surroundings.borrow().as_ref().map(|known| known.cwd.clone());
-        if known.as_ref() != Some(&surroundings.cwd) {
-            // Where it can't be, what is started says so.
-            let _ = std::env::set_current_dir(surroundings.cwd.as_str());
-        }
-        *self.surroundings.borrow_mut() = Some(surroundings);
-    }
-
-    fn limits(&self) -> Option<Limits> {
-        self.surroundings.borrow().as_ref().map(|known| known.limits)
-    }
-
-    fn user(&self) -> Option<String> {
-        self.surroundings.borrow().as_ref().and_then(|known| known.user.clone())
-    }
-
-    /// The environment that the server has given, if one has.
-    fn env(&self) -> Option<Arc<Vec<(String, String)>>> {
-        self.surroundings.borrow().as_ref().map(|known| Arc::clone(&known.env))
-    }
-}
-
-/// Who owns what a request makes and says nothing of, if that is not the agent.
-///
-/// # Errors
-/// As [`Accounts::own`].
-async fn owner(agent: &Agent) -> Result<Option<Owner>, Failure> {
-    match agent.execd.user() {
-        None => Ok(None),
-        user => agent.files.run(move || Accounts::read().own(user.as_deref()).map(Some)).await,
-    }
 }
 
 /// Answers a request.

@@ -1,18 +1,19 @@
 //! From what a client wants to run to an exec.
 
-use std::{collections::BTreeMap, path::Path, rc::Rc};
+use std::{collections::BTreeMap, rc::Rc};
 
 use protocol::{
-    ExecId, GuestPath,
+    ExecId,
     agent::{ExecSpec, Failure, FailureKind, Stdin, TerminalSize},
 };
 
-use super::{accounts::Accounts, environment::environment_of};
+use super::environment::environment_of;
 use crate::{
     agent::Agent,
     exec::{Exec, exec_start},
     failure::failure,
     http::HttpError,
+    surroundings::{Accounts, folder_check},
 };
 
 /// What clients' terminals understand, where nobody says anything else.
@@ -77,7 +78,7 @@ pub(super) async fn run_prepare(agent: &Rc<Agent>, run: Run, before: Before) -> 
         return Err(HttpError::body("`gid` is given without `uid`"));
     }
     let Run { argvs: _, cwd, timeout, uid, gid, envs } = run;
-    let (given, user) = (agent.execd.env(), agent.execd.user());
+    let (given, user) = (agent.surroundings.env(), agent.surroundings.user());
     let prepare = move || {
         let given = given.as_ref().map(|given| given.as_slice());
         let accounts = Accounts::read();
@@ -134,23 +135,6 @@ pub(super) fn first_start<T>(
         }
     }
     Err(start_refuse(reason))
-}
-
-/// The folder to start in. One that is not there is told before there is a process. Looks at the disk.
-///
-/// # Errors
-/// When there is no such folder.
-pub(super) fn folder_check(cwd: Option<&str>) -> Result<GuestPath, Failure> {
-    let own = std::env::current_dir().unwrap_or_else(|_| "/".into());
-    let path = own.join(cwd.filter(|cwd| !cwd.is_empty()).unwrap_or_default());
-    let text = path.to_str().unwrap_or("/");
-    let invalid = |reason: &dyn std::fmt::Display| {
-        failure(FailureKind::Invalid, format!("the working directory {text:?}: {reason}"))
-    };
-    if cwd.is_some() && !Path::new(text).is_dir() {
-        return Err(invalid(&"there is no such directory"));
-    }
-    GuestPath::absolute(text).map_err(|reason| invalid(&reason))
 }
 
 /// A program that does not exist is the client's mistake, and not a thing that it asked for.

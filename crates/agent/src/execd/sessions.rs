@@ -15,10 +15,9 @@ use hyper::StatusCode;
 use protocol::{ExecId, GuestPath};
 
 use super::{
-    accounts::Accounts,
     commands::command_remember,
     events::exec_stream,
-    run::{Run, folder_check, run_start},
+    run::{Run, run_start},
     types::{CreateSessionRequest, CreateSessionResponse, RunInSessionRequest},
 };
 use crate::{
@@ -26,6 +25,7 @@ use crate::{
     exec::{Exec, exec_interrupt},
     failure::failure_os,
     http::{HttpError, Incoming, Reply, empty, json, json_object, json_optional},
+    surroundings::{Accounts, folder_check},
     tree::folder_remove,
 };
 
@@ -80,7 +80,7 @@ pub(super) async fn create(agent: &Rc<Agent>, request: Incoming) -> Result<Reply
     }
     let id = ExecId::random();
     let folder = std::env::temp_dir().join(format!("atoll-session-{id}"));
-    let user = agent.execd.user();
+    let user = agent.surroundings.user();
     let make = move || {
         let cwd = folder_check(request.cwd.as_deref())?;
         let failed = |error| failure_os(format_args!("make {}", folder.display()), &error);

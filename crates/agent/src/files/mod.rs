@@ -4,6 +4,7 @@
 //! follows them: inside a sandbox they lead nowhere but inside.
 
 mod read;
+mod scratch;
 mod worker;
 mod write;
 
@@ -19,6 +20,7 @@ use rustix::{
 };
 
 pub(crate) use read::{file_open, file_read};
+pub(crate) use scratch::scratch_file;
 pub(crate) use worker::{Begun, Worker};
 pub(crate) use write::{Writing, file_write};
 
@@ -50,6 +52,15 @@ pub(crate) fn folders_make(path: &Path, mode: Mode) -> Result<(), Failure> {
 
 /// The same; those that are made are this owner's.
 pub(crate) fn folders_make_for(path: &Path, mode: Mode, owner: Option<Owner>) -> Result<(), Failure> {
+    folders_make_or_why(path, mode, owner).map_err(|(_, failure)| failure)
+}
+
+/// The same, with the reason as the kernel has it.
+pub(crate) fn folders_make_or_why(
+    path: &Path,
+    mode: Mode,
+    owner: Option<Owner>,
+) -> Result<(), (Errno, Failure)> {
     // From the folder wanted upwards to the first that can be made, then down again: one call when only
     // the last is missing.
     let mut missing: Vec<&Path> = Vec::new();
@@ -58,13 +69,10 @@ pub(crate) fn folders_make_for(path: &Path, mode: Mode, owner: Option<Owner>) ->
         match folder_make(folder, mode, owner) {
             Ok(()) => break,
             Err((Errno::NOENT, _)) => missing.push(folder),
-            Err((_, failure)) => return Err(failure),
+            Err(why) => return Err(why),
         }
     }
-    missing
-        .into_iter()
-        .rev()
-        .try_for_each(|folder| folder_make(folder, mode, owner).map_err(|(_, failure)| failure))
+    missing.into_iter().rev().try_for_each(|folder| folder_make(folder, mode, owner))
 }
 
 fn folder_make(path: &Path, mode: Mode, owner: Option<Owner>) -> Result<(), (Errno, Failure)> {

@@ -7,6 +7,8 @@ use subtle::ConstantTimeEq;
 
 use super::HttpError;
 
+/// What a bearer's token comes after.
+const BEARER: &[u8] = b"Bearer ";
 /// The header that carries the token.
 const TOKEN_HEADER: &str = "x-execd-access-token";
 
@@ -14,6 +16,11 @@ const TOKEN_HEADER: &str = "x-execd-access-token";
 pub(crate) struct Token(String);
 
 impl Token {
+    /// Whether it is this one.
+    fn is(&self, given: &[u8]) -> bool {
+        given.ct_eq(self.0.as_bytes()).into()
+    }
+
     /// `None` for an empty one, which would be no secret.
     pub(crate) fn new(token: String) -> Option<Self> {
         (!token.is_empty()).then_some(Self(token))
@@ -33,6 +40,18 @@ pub(crate) enum Door {
 }
 
 impl Door {
+    /// The same for who shows a token as a bearer, and only so.
+    pub(crate) fn opens_to_bearer(&self, headers: &HeaderMap) -> bool {
+        match self {
+            Self::Server => true,
+            Self::Token(token) => {
+                let given = headers.get(header::AUTHORIZATION).map_or(&b""[..], |value| value.as_bytes());
+                given.strip_prefix(BEARER).is_some_and(|given| token.is(given))
+            }
+            Self::Loopback | Self::Shut => false,
+        }
+    }
+
     /// # Errors
     /// 401 without the right token; 403 for what a browser sends for a page of somebody else.
     pub(crate) fn check(&self, headers: &HeaderMap) -> Result<(), HttpError> {
@@ -40,7 +59,7 @@ impl Door {
             Self::Server => Ok(()),
             Self::Token(token) => {
                 let given = headers.get(TOKEN_HEADER).map_or(&b""[..], |value| value.as_bytes());
-                if bool::from(given.ct_eq(token.0.as_bytes())) {
+                if token.is(given) {
                     return Ok(());
                 }
                 let message = "the header X-EXECD-ACCESS-TOKEN is missing or has not the agent's token";

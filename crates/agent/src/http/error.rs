@@ -4,7 +4,7 @@ use hyper::{StatusCode, header};
 use protocol::agent::{Failure, FailureKind};
 use serde::Serialize;
 
-use super::{Reply, json};
+use super::{Outgoing, Reply, json, text};
 
 /// Why a request is not answered as it wished.
 #[derive(Debug)]
@@ -55,6 +55,18 @@ impl HttpError {
     /// What it says to a reader.
     pub(crate) fn message(&self) -> &str {
         &self.message
+    }
+
+    /// The same as text alone, for a dialect whose errors are that.
+    pub(crate) fn into_text(self) -> Reply {
+        let mut reply = text(Outgoing::Whole(Some(self.message.into())));
+        *reply.status_mut() = self.status;
+        if let Some((name, value)) = self.header
+            && let Ok(value) = value.parse()
+        {
+            reply.headers_mut().insert(name, value);
+        }
+        reply
     }
 
     pub(crate) fn into_reply(self) -> Reply {

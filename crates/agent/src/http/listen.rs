@@ -2,6 +2,7 @@
 
 use std::{rc::Rc, sync::Arc, time::Duration};
 
+use protocol::agent::HttpDialect;
 use tokio::{net::TcpListener, sync::Semaphore};
 
 use super::{Door, http_serve};
@@ -15,6 +16,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(10);
 /// Serves whoever connects, after `greet` was called.
 pub(crate) async fn http_accept(
     agent: Rc<Agent>,
+    dialect: HttpDialect,
     door: Rc<Door>,
     listener: TcpListener,
     greet: impl Fn(&Rc<Agent>),
@@ -30,7 +32,7 @@ pub(crate) async fn http_accept(
                 greet(&agent);
                 let (agent, door) = (Rc::clone(&agent), Rc::clone(&door));
                 tokio::task::spawn_local(async move {
-                    http_serve(agent, door, stream).await;
+                    http_serve(agent, dialect, door, stream).await;
                     drop(place);
                 });
             }

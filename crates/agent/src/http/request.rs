@@ -85,7 +85,7 @@ const JSON_BYTES_MAX: usize = 4 << 20;
 /// # Errors
 /// 400 when it is none, 413 when it is too large.
 pub(crate) async fn json_object<T: DeserializeOwned>(request: Incoming) -> Result<T, HttpError> {
-    value_of(&bytes_read(request).await?, b'{')
+    value_of(&body_read(request, JSON_BYTES_MAX).await?, b'{')
 }
 
 /// The body's values, which must be an array.
@@ -93,7 +93,7 @@ pub(crate) async fn json_object<T: DeserializeOwned>(request: Incoming) -> Resul
 /// # Errors
 /// As [`json_object`].
 pub(crate) async fn json_array<T: DeserializeOwned>(request: Incoming) -> Result<Vec<T>, HttpError> {
-    value_of(&bytes_read(request).await?, b'[')
+    value_of(&body_read(request, JSON_BYTES_MAX).await?, b'[')
 }
 
 /// The body's value as [`json_object`], or the default one of an empty body.
@@ -101,7 +101,7 @@ pub(crate) async fn json_array<T: DeserializeOwned>(request: Incoming) -> Result
 /// # Errors
 /// As [`json_object`].
 pub(crate) async fn json_optional<T: DeserializeOwned + Default>(request: Incoming) -> Result<T, HttpError> {
-    match bytes_read(request).await? {
+    match body_read(request, JSON_BYTES_MAX).await? {
         bytes if bytes.trim_ascii().is_empty() => Ok(T::default()),
         bytes => value_of(&bytes, b'{'),
     }
@@ -118,13 +118,17 @@ fn value_of<T: DeserializeOwned>(bytes: &[u8], opening: u8) -> Result<T, HttpErr
     }
 }
 
-async fn bytes_read(request: Incoming) -> Result<Bytes, HttpError> {
-    match Limited::new(request.into_body(), JSON_BYTES_MAX).collect().await {
+/// All of the body.
+///
+/// # Errors
+/// 413 when it is larger than `bytes_max`, 400 when it breaks off.
+pub(crate) async fn body_read(request: Incoming, bytes_max: usize) -> Result<Bytes, HttpError> {
+    match Limited::new(request.into_body(), bytes_max).collect().await {
         Ok(collected) => Ok(collected.to_bytes()),
         Err(error) if error.is::<LengthLimitError>() => Err(HttpError::new(
             StatusCode::PAYLOAD_TOO_LARGE,
             "REQUEST_TOO_LARGE",
-            format!("the body is over {JSON_BYTES_MAX} bytes"),
+            format!("the body is over {bytes_max} bytes"),
         )),
         Err(error) => Err(HttpError::body(format!("the body broke off: {error}"))),
     }

@@ -7,6 +7,7 @@ mod connections;
 mod environment;
 mod exec;
 mod execd;
+mod executor;
 mod files;
 mod http;
 mod limits;

@@ -63,6 +63,29 @@ impl Agent {
         (Self { process, folder }, address)
     }
 
+    /// Starts one that serves the executor by `command`, on ports of the kernel's choice. Returns those.
+    pub(crate) fn executor(command: &[&str], variables: &[(&str, &str)]) -> (Self, [u16; 2]) {
+        let folder = tempfile::tempdir().unwrap();
+        let mut process = Command::new(command[0])
+            .args(&command[1..])
+            .envs([("SANDBOX_SECRET", "s3cret"), ("PORT", "0"), ("PROXY_PORT", "0")])
+            .envs(variables.iter().copied())
+            .env("HOME", folder.path())
+            .env("TMPDIR", folder.path())
+            .current_dir(folder.path())
+            .stdin(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut line = String::new();
+        BufReader::new(process.stderr.take().unwrap()).read_line(&mut line).unwrap();
+        let ports: Vec<u16> = line
+            .split(|character: char| !character.is_ascii_digit())
+            .filter_map(|word| word.parse().ok())
+            .collect();
+        (Self { process, folder }, ports.try_into().expect(&line))
+    }
+
     pub(crate) fn connect(&self) -> Connection {
         Connection::new(&self.folder.path().join("agent.sock"))
     }

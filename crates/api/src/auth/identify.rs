@@ -11,7 +11,7 @@ use axum::{
     middleware::Next,
     response::Response,
 };
-use engine::{Engine, Key, KeyTable};
+use engine::{Engine, Key, KeyTable, has_token_form};
 
 use super::{Identity, Refusal, failures::Failures, presented::Presented};
 use crate::{
@@ -62,8 +62,8 @@ fn identity(gate: &Gate, keys: &KeyTable, request: &Request) -> Identity {
         Presented::Nothing => Err(Refusal::Missing),
         Presented::Several => Err(Refusal::Several),
         Presented::Text(text) => keys.authenticate(&text).ok_or_else(|| {
-            // Where there is nothing to guess, nothing is counted.
-            if keys.has_ever_had_a_key() {
+            // Where there is nothing to guess, nothing is counted; and what may be a sandbox's token is no guess at a key.
+            if keys.has_ever_had_a_key() && !has_token_form(&text) {
                 gate.failed(request.extensions().get().copied())
             } else {
                 Refusal::Invalid

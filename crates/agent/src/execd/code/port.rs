@@ -10,6 +10,7 @@ use std::{
     rc::Rc,
 };
 
+use protocol::agent::HttpDialect;
 use tokio::net::TcpListener;
 
 use super::start::python_warm;
@@ -24,7 +25,7 @@ const PORT_DEFAULT: u16 = 44771;
 
 /// Where clients will look, who read the environment of commands.
 fn port_of(agent: &Agent) -> u16 {
-    let said = match agent.execd.env() {
+    let said = match agent.surroundings.env() {
         Some(given) => {
             given.iter().rev().find(|(name, _)| name == PORT_VARIABLE).map(|(_, port)| port.clone())
         }
@@ -52,7 +53,13 @@ pub(crate) fn code_port_open(agent: &Rc<Agent>, door: &Rc<Door>) {
                 let agent = Rc::clone(agent);
                 tokio::task::spawn_local(async move { python_warm(&agent).await });
             };
-            tokio::task::spawn_local(http_accept(Rc::clone(agent), door, listener, greet));
+            tokio::task::spawn_local(http_accept(
+                Rc::clone(agent),
+                HttpDialect::Execd,
+                door,
+                listener,
+                greet,
+            ));
             format!("code is run here, as {address} tells")
         }
         Err(error) => format!(

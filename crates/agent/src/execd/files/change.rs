@@ -11,16 +11,13 @@ use rustix::{
     io::Errno,
 };
 
-use super::{
-    super::{accounts::Accounts, owner, types::Permission},
-    info::mode_of,
-    path_of,
-};
+use super::{super::types::Permission, info::mode_of, path_of};
 use crate::{
     agent::Agent,
     failure::{failure, failure_os},
     files::{FOLDER_MODE, folders_make_for},
     http::{HttpError, Incoming, Query, Reply, empty, json_object},
+    surroundings::{Accounts, owner},
     tree::folder_remove,
 };
 

@@ -9,14 +9,16 @@ use hyper::{
 use protocol::GuestPath;
 
 use super::{
-    super::content::{PIECE_BYTES, file_body, piece_read},
     path_of,
     range::{Wanted, range_parse},
 };
 use crate::{
     agent::Agent,
     files::file_open,
-    http::{HttpError, Incoming, Outgoing, Query, Reply, body_stream, octets, text},
+    http::{
+        HttpError, Incoming, Outgoing, PIECE_BYTES, Query, Reply, body_stream, file_body, octets, piece_read,
+        text,
+    },
 };
 
 /// `GET /files/download?path=`

@@ -8,14 +8,13 @@ use rustix::{
     io::Errno,
 };
 
-use super::{
-    super::{accounts::Accounts, moment::rfc3339_of, types::FileInfo},
-    path_of,
-};
+use super::{super::types::FileInfo, path_of};
 use crate::{
     agent::Agent,
     failure::failure_os,
     http::{HttpError, Query, Reply, json},
+    moment::rfc3339_of,
+    surroundings::Accounts,
 };
 
 /// `GET /files/info?path=…`

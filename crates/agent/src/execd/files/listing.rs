@@ -17,7 +17,7 @@ use protocol::{
 use rustix::fs::FileType;
 
 use super::{
-    super::{accounts::Accounts, types::FileInfo},
+    super::types::FileInfo,
     info::{found_at, info_of, type_of},
     path_of,
 };
@@ -25,6 +25,7 @@ use crate::{
     agent::Agent,
     failure::{failure, failure_os},
     http::{HttpError, Query, Reply, body_stream, json_pieces},
+    surroundings::Accounts,
 };
 
 /// Names that one step looks at.

@@ -15,10 +15,7 @@ use rustix::{
 };
 
 use super::{
-    super::{
-        content::{PIECE_BYTES, piece_read},
-        types::RenameFileItem,
-    },
+    super::types::RenameFileItem,
     info::{found_at, type_of},
     path_of,
 };
@@ -26,7 +23,7 @@ use crate::{
     agent::Agent,
     failure::{failure, failure_os},
     files::{Writing, file_open},
-    http::{HttpError, Incoming, Reply, empty, json_array},
+    http::{HttpError, Incoming, PIECE_BYTES, Reply, empty, json_array, piece_read},
 };
 
 /// What became of a move.

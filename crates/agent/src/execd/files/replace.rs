@@ -5,17 +5,14 @@ use std::{collections::BTreeMap, fs::File, rc::Rc, sync::Arc};
 use protocol::GuestPath;
 
 use super::{
-    super::{
-        content::{PIECE_BYTES, piece_read},
-        types::{ReplaceFileContentItem, ReplaceFileContentResult},
-    },
+    super::types::{ReplaceFileContentItem, ReplaceFileContentResult},
     path_of,
     substitute::Substitution,
 };
 use crate::{
     agent::Agent,
     files::{Writing, file_open},
-    http::{HttpError, Incoming, Query, Reply, empty, json, json_object},
+    http::{HttpError, Incoming, PIECE_BYTES, Query, Reply, empty, json, json_object, piece_read},
 };
 
 /// `POST /files/replace?verbose=`

@@ -17,15 +17,12 @@ use hyper::{body::Body, header};
 use multer::{Field, Multipart};
 use protocol::GuestPath;
 
-use super::{
-    super::{owner, types::FileMetadata},
-    change::Change,
-    path_of,
-};
+use super::{super::types::FileMetadata, change::Change, path_of};
 use crate::{
     agent::Agent,
     files::{Owner, Writing},
     http::{HttpError, Incoming, Reply, RequestBody, empty},
+    surroundings::owner,
 };
 
 /// The largest metadata of one file.

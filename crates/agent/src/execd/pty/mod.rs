@@ -17,11 +17,11 @@ use hyper::StatusCode;
 use protocol::{ExecId, agent::TerminalSize};
 use serde::{Deserialize, Serialize};
 
-use super::owner;
 use crate::{
     agent::Agent,
     files::{FOLDER_MODE, folders_make_for},
     http::{HttpError, Incoming, Reply, empty, json, json_optional},
+    surroundings::owner,
 };
 use session::Session;
 pub(super) use socket::attach;

@@ -2,7 +2,7 @@
 
 use std::{io::Write, process::Command};
 
-use protocol::agent::{Event, Request};
+use protocol::agent::{Event, HttpDialect, Request};
 use protocol::{GuestPath, limits::Limits};
 use serde_json::json;
 
@@ -141,7 +141,14 @@ fn the_control_socket_becomes_http_without_a_token() {
     let env = [("PATH", "/usr/bin:/bin"), ("WORD", "hello")];
     let env = env.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec();
     let (limits, cwd) = (Limits::default(), GuestPath::absolute("/var").unwrap());
-    let mut first = protocol::frame::encode_message(&Request::Http { limits, env, cwd, user: None }).unwrap();
+    let mut first = protocol::frame::encode_message(&Request::Http {
+        dialect: HttpDialect::Execd,
+        limits,
+        env,
+        cwd,
+        user: None,
+    })
+    .unwrap();
     let body = json!({"command": "echo $WORD; pwd"}).to_string();
     let request = request_bytes("POST", "/command", "", body.as_bytes());
     let half = request.len() / 2;

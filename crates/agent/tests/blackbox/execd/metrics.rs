@@ -3,7 +3,7 @@
 use std::io::Write;
 
 use protocol::{
-    agent::{Event, Request},
+    agent::{Event, HttpDialect, Request},
     limits::Limits,
 };
 use serde_json::{Value, json};
@@ -39,7 +39,16 @@ fn behind_a_server_they_are_the_sandboxs() {
     let mut connection = agent.connect();
     let limits = Limits { cpu_millis: 250, memory_bytes: 48 << 20, ..Limits::default() };
     let cwd = protocol::GuestPath::absolute("/").unwrap();
-    assert_eq!(connection.ask(&Request::Http { limits, env: Vec::new(), cwd, user: None }), Event::Done);
+    assert_eq!(
+        connection.ask(&Request::Http {
+            dialect: HttpDialect::Execd,
+            limits,
+            env: Vec::new(),
+            cwd,
+            user: None
+        }),
+        Event::Done
+    );
     connection.stream.write_all(&request_bytes("GET", "/metrics", "", b"")).unwrap();
     let metrics = Answer::read(connection.stream).json();
     check(&metrics);

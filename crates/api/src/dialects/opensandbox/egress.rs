@@ -10,9 +10,10 @@ use axum::{
 use engine::Caller;
 use protocol::SandboxId;
 
-use super::{convert, error::LifecycleError, proxy::path_split};
+use super::{convert, error::LifecycleError, proxy::PREFIX_PARTS};
 use crate::{
     extract::{JsonBody, JsonList, JsonWords},
+    inside::path_split,
     reject::Rejection,
     state::ApiState,
 };
@@ -24,7 +25,7 @@ pub(super) async fn answer(
     id: SandboxId,
     request: Request,
 ) -> Result<Response, LifecycleError> {
-    let (_, path) = path_split(request.uri().path());
+    let (_, path) = path_split(request.uri().path(), PREFIX_PARTS);
     match path.split('/').next() {
         Some("policy") => policy(state, caller, id, request).await,
         Some("credential-vault") => Err(LifecycleError::new(

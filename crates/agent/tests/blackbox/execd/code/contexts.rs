@@ -4,7 +4,7 @@ use std::{fs, io::Write};
 
 use protocol::{
     GuestPath,
-    agent::{Event, Request},
+    agent::{Event, HttpDialect, Request},
     limits::Limits,
 };
 use serde_json::{Value, json};
@@ -81,7 +81,10 @@ fn behind_a_server_contexts_have_the_environment_and_folder_that_it_gives() {
         let env = [("PATH", path.as_str()), ("HOME", "/nonexistent"), ("WORD", word), ("JUPYTER_PORT", "0")];
         let env = env.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec();
         let (limits, cwd) = (Limits::default(), GuestPath::absolute(cwd).unwrap());
-        assert_eq!(connection.ask(&Request::Http { limits, env, cwd, user: None }), Event::Done);
+        assert_eq!(
+            connection.ask(&Request::Http { dialect: HttpDialect::Execd, limits, env, cwd, user: None }),
+            Event::Done
+        );
         let body = body.to_string();
         connection.stream.write_all(&request_bytes("POST", target, "", body.as_bytes())).unwrap();
         Answer::read(connection.stream)

@@ -8,7 +8,7 @@ use std::{
 
 use protocol::{
     GuestPath,
-    agent::{Event, Request},
+    agent::{Event, HttpDialect, Request},
     limits::Limits,
 };
 
@@ -96,7 +96,10 @@ fn inside_of_a_sandbox_it_is_there_from_the_first_http_connection_on_and_answers
     assert_eq!(agent.children(), 0);
     let env = vec![("JUPYTER_PORT".to_owned(), "0".to_owned())];
     let (limits, cwd) = (Limits::default(), GuestPath::absolute("/").unwrap());
-    assert_eq!(connection.ask(&Request::Http { limits, env, cwd, user: None }), Event::Done);
+    assert_eq!(
+        connection.ask(&Request::Http { dialect: HttpDialect::Execd, limits, env, cwd, user: None }),
+        Event::Done
+    );
     let line = agent.line();
     assert!(line.contains("code is run here"), "{line}");
     let address =

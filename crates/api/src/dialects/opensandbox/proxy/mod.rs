@@ -4,10 +4,6 @@
 //! Whoever has the sandbox's token gets through, or a key that owns it.
 
 mod entrant;
-mod forward;
-mod headers;
-
-pub(super) use forward::path_split;
 
 use axum::{
     extract::{Request, State},
@@ -15,6 +11,7 @@ use axum::{
     response::Response,
 };
 use engine::{ErrorKind, Target};
+use protocol::agent::HttpDialect;
 
 use self::entrant::Entrant;
 use super::{
@@ -23,7 +20,15 @@ use super::{
     error::LifecycleError,
     types::ErrorResponse,
 };
-use crate::state::ApiState;
+use crate::{
+    inside::{Broken, Door, forward},
+    state::ApiState,
+};
+
+/// The code of errors about what is inside.
+const CONNECTION_FAILED: &str = "BACKEND_CONNECTION_FAILED";
+/// The parts of a path before what is passed on: nothing, `v1`, `sandboxes`, the sandbox, `proxy`, the port.
+pub(super) const PREFIX_PARTS: usize = 6;
 
 /// Declares a route that leads into a sandbox. They differ in their paths alone.
 macro_rules! route_inside {
@@ -71,18 +76,24 @@ route_inside! {
 
 async fn pass(state: &ApiState, entrant: Entrant, request: Request) -> Result<Response, LifecycleError> {
     let target = match entrant.port {
-        EXECD_PORT => Target::Agent,
+        EXECD_PORT => Target::Agent(HttpDialect::Execd),
         EGRESS_PORT => return egress::answer(state, &entrant.caller, entrant.id, request).await,
         port => Target::Port(port),
     };
     let stream = state.engine.sandbox_dial(&entrant.caller, entrant.id, target).await.map_err(not_reached)?;
-    forward::forward(stream, &entrant, request).await
+    let door = Door { host: format!("localhost:{}", entrant.port), prefix_parts: PREFIX_PARTS };
+    forward(stream, &door, request).await.map_err(|broken| match broken {
+        Broken::Path => LifecycleError::invalid("path", "is no path"),
+        Broken::NoAnswer | Broken::Protocol => {
+            LifecycleError::new(StatusCode::BAD_GATEWAY, CONNECTION_FAILED, broken.to_string())
+        }
+    })
 }
 
 fn not_reached(error: engine::Error) -> LifecycleError {
     match error.kind() {
         ErrorKind::Refused | ErrorKind::Unavailable | ErrorKind::SandboxEnded => {
-            LifecycleError::new(StatusCode::BAD_GATEWAY, forward::CONNECTION_FAILED, error.public())
+            LifecycleError::new(StatusCode::BAD_GATEWAY, CONNECTION_FAILED, error.public())
         }
         ErrorKind::TimedOut => {
             LifecycleError::new(StatusCode::GATEWAY_TIMEOUT, "BACKEND_TIMEOUT", error.public())

@@ -17,21 +17,21 @@ const SMALL_BYTES_MAX: u64 = 1 << 20;
 
 /// A user.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct User {
-    pub(super) name: String,
-    pub(super) uid: u32,
-    pub(super) gid: u32,
-    pub(super) home: String,
+pub(crate) struct User {
+    pub(crate) name: String,
+    pub(crate) uid: u32,
+    pub(crate) gid: u32,
+    pub(crate) home: String,
 }
 
 /// All users and groups, each read when somebody first asks, and once for whoever asks for many.
-pub(super) struct Accounts {
+pub(crate) struct Accounts {
     users: OnceLock<Vec<User>>,
     groups: OnceLock<Vec<(String, u32)>>,
 }
 
 impl Accounts {
-    pub(super) fn read() -> Self {
+    pub(crate) fn read() -> Self {
         Self { users: OnceLock::new(), groups: OnceLock::new() }
     }
 
@@ -47,7 +47,7 @@ impl Accounts {
         })
     }
 
-    pub(super) fn user(&self, uid: u32) -> Option<&User> {
+    pub(crate) fn user(&self, uid: u32) -> Option<&User> {
         self.users().iter().find(|user| user.uid == uid)
     }
 
@@ -55,7 +55,7 @@ impl Accounts {
     ///
     /// # Errors
     /// When the tables have no such user or group.
-    pub(super) fn own(&self, user: Option<&str>) -> Result<Owner, Failure> {
+    pub(crate) fn own(&self, user: Option<&str>) -> Result<Owner, Failure> {
         let Some(wanted) = user else { return Ok((geteuid(), getegid())) };
         let (user, group) =
             wanted.split_once(':').map_or((wanted, None), |(user, group)| (user, Some(group)));
@@ -74,29 +74,29 @@ impl Accounts {
     }
 
     /// The user's name, or the number where there is none.
-    pub(super) fn user_name(&self, uid: u32) -> String {
+    pub(crate) fn user_name(&self, uid: u32) -> String {
         self.user(uid).map_or_else(|| uid.to_string(), |user| user.name.clone())
     }
 
     /// The group's name, or the number where there is none.
-    pub(super) fn group_name(&self, gid: u32) -> String {
+    pub(crate) fn group_name(&self, gid: u32) -> String {
         let group = self.groups().iter().find(|(_, known)| *known == gid);
         group.map_or_else(|| gid.to_string(), |(name, _)| name.clone())
     }
 
     /// The number of a name, or of a number.
-    pub(super) fn user_id(&self, name: &str) -> Option<u32> {
+    pub(crate) fn user_id(&self, name: &str) -> Option<u32> {
         self.users().iter().find(|user| user.name == name).map(|user| user.uid).or_else(|| id_parse(name))
     }
 
     /// As [`Self::user_id`], of a group.
-    pub(super) fn group_id(&self, name: &str) -> Option<u32> {
+    pub(crate) fn group_id(&self, name: &str) -> Option<u32> {
         self.groups().iter().find(|(known, _)| known == name).map(|(_, gid)| *gid).or_else(|| id_parse(name))
     }
 }
 
 /// The text of a regular file, empty if there is none. What is no UTF-8 in it is replaced.
-pub(super) fn small_file_read(path: &Path) -> String {
+pub(crate) fn small_file_read(path: &Path) -> String {
     // A pipe in its place would be waited for.
     let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
     let mut bytes = Vec::new();

@@ -5,19 +5,19 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 const DAY_SECONDS: i64 = 86_400;
 
 /// Milliseconds since 1970.
-pub(super) fn now_ms() -> u64 {
+pub(crate) fn now_ms() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// RFC 3339, in UTC.
-pub(super) fn rfc3339(time: SystemTime) -> String {
+pub(crate) fn rfc3339(time: SystemTime) -> String {
     let since = time.duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
     rfc3339_of(i64::try_from(since.as_secs()).unwrap_or(i64::MAX), since.subsec_nanos())
 }
 
 /// RFC 3339, in UTC, of the seconds since 1970 and nanoseconds of one more.
-pub(super) fn rfc3339_of(seconds: i64, nanoseconds: u32) -> String {
+pub(crate) fn rfc3339_of(seconds: i64, nanoseconds: u32) -> String {
     let (day, of_day) = (seconds.div_euclid(DAY_SECONDS), seconds.rem_euclid(DAY_SECONDS));
     let (year, month, day) = date_of(day);
     let (hour, minute, second) = (of_day / 3600, of_day / 60 % 60, of_day % 60);

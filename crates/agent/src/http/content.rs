@@ -4,17 +4,14 @@ use std::{fs::File, os::unix::fs::FileExt, rc::Rc, sync::Arc};
 
 use bytes::Bytes;
 
-use crate::{
-    agent::Agent,
-    failure::failure_os,
-    http::{Outgoing, body_stream},
-};
+use super::{Outgoing, body_stream};
+use crate::{agent::Agent, failure::failure_os};
 
 /// How much is read at once.
-pub(super) const PIECE_BYTES: usize = 256 << 10;
+pub(crate) const PIECE_BYTES: usize = 256 << 10;
 
 /// The `length` bytes from `offset`. Should the file have got shorter, the body breaks off.
-pub(super) fn file_body(agent: &Rc<Agent>, file: Arc<File>, offset: u64, length: u64) -> Outgoing {
+pub(crate) fn file_body(agent: &Rc<Agent>, file: Arc<File>, offset: u64, length: u64) -> Outgoing {
     if length == 0 {
         return Outgoing::Whole(None);
     }
@@ -42,7 +39,7 @@ pub(super) fn file_body(agent: &Rc<Agent>, file: Arc<File>, offset: u64, length:
 }
 
 /// Reads once; empty at the end of the file.
-pub(super) fn piece_read(file: &File, offset: u64, length: usize) -> Result<Bytes, protocol::agent::Failure> {
+pub(crate) fn piece_read(file: &File, offset: u64, length: usize) -> Result<Bytes, protocol::agent::Failure> {
     let mut piece = vec![0; length];
     let read = file.read_at(&mut piece, offset).map_err(|error| failure_os("read a file", &error))?;
     piece.truncate(read);

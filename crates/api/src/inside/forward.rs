@@ -11,24 +11,37 @@ use engine::AgentStream;
 use hyper::{client::conn::http1, upgrade};
 use hyper_util::rt::TokioIo;
 
-use super::{
-    super::error::LifecycleError,
-    entrant::Entrant,
-    headers::{Way, inward, is_upgrade, outward},
-};
+use super::headers::{Way, inward, is_upgrade, outward};
 use crate::{origin::host_called, peer::Peer};
 
-/// The code of errors about what is inside.
-pub(super) const CONNECTION_FAILED: &str = "BACKEND_CONNECTION_FAILED";
-/// The parts of a path before what is passed on: nothing, `v1`, `sandboxes`, the sandbox, `proxy`, the port.
-const PREFIX_PARTS: usize = 6;
+/// Where a request goes in.
+pub(crate) struct Door {
+    /// The name and port that what is inside is called by.
+    pub(crate) host: String,
+    /// How many parts of the path come before what is passed on, the nothing before its first slash being one.
+    pub(crate) prefix_parts: usize,
+}
+
+/// Why there is no answer from inside.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Broken {
+    /// The path can't be passed on.
+    #[error("the path is none")]
+    Path,
+    /// What is inside did not answer.
+    #[error("what listens there broke the connection off, or does not speak HTTP")]
+    NoAnswer,
+    /// What is inside answered what was not asked.
+    #[error("what is inside changes the protocol without being asked")]
+    Protocol,
+}
 
 /// Sends the request, and gives the answer as it begins.
-pub(super) async fn forward(
+pub(crate) async fn forward(
     stream: AgentStream,
-    entrant: &Entrant,
+    door: &Door,
     mut request: Request,
-) -> Result<Response, LifecycleError> {
+) -> Result<Response, Broken> {
     let (mut sender, connection) =
         http1::handshake(TokioIo::new(stream)).await.map_err(|error| broken(&error))?;
     tokio::spawn(async move {
@@ -37,12 +50,11 @@ pub(super) async fn forward(
         }
     });
     let client = is_upgrade(request.headers()).then(|| upgrade::on(&mut request));
-    let request = addressed(request, entrant)?;
+    let request = addressed(request, door)?;
     let mut response = sender.send_request(request).await.map_err(|error| broken(&error))?;
     let is_upgraded = response.status() == StatusCode::SWITCHING_PROTOCOLS;
     if is_upgraded {
-        let client =
-            client.ok_or_else(|| failed("what is inside changes the protocol without being asked"))?;
+        let client = client.ok_or(Broken::Protocol)?;
         let inside = upgrade::on(&mut response);
         tokio::spawn(async move {
             if let Err(error) = join(client, inside).await {
@@ -56,28 +68,28 @@ pub(super) async fn forward(
 }
 
 /// The request as what is inside gets it.
-fn addressed(request: Request, entrant: &Entrant) -> Result<Request, LifecycleError> {
+fn addressed(request: Request, door: &Door) -> Result<Request, Broken> {
     let (mut head, body) = request.into_parts();
-    let (prefix, rest) = path_split(head.uri.path());
+    let (prefix, rest) = path_split(head.uri.path(), door.prefix_parts);
     let called = host_called(&head.uri, &head.headers);
     let way = Way {
         from: head.extensions.get::<Peer>().map(|Peer(address)| address.ip().to_string()),
         host: called.as_ref().map(|host| host.as_str()),
         prefix,
     };
-    head.headers = inward(&head.headers, &format!("localhost:{}", entrant.port), &way);
+    head.headers = inward(&head.headers, &door.host, &way);
     let query = head.uri.query().map_or_else(String::new, |query| format!("?{query}"));
     let path = format!("/{rest}{query}");
-    head.uri = path.parse::<Uri>().map_err(|_| LifecycleError::invalid("path", "is no path"))?;
+    head.uri = path.parse::<Uri>().map_err(|_| Broken::Path)?;
     head.version = hyper::Version::HTTP_11;
     // A body of unknown length is sent in chunks; the length goes with the transfer encoding that was taken off.
     debug_assert!(!head.headers.contains_key(header::TRANSFER_ENCODING));
     Ok(Request::from_parts(head, body))
 }
 
-/// The path up to the port, and what comes after it, as they were written.
-pub(in super::super) fn path_split(path: &str) -> (&str, &str) {
-    match path.match_indices('/').nth(PREFIX_PARTS - 1) {
+/// The first parts of a path, and what comes after them, as they were written.
+pub(crate) fn path_split(path: &str, prefix_parts: usize) -> (&str, &str) {
+    match path.match_indices('/').nth(prefix_parts - 1) {
         Some((at, _)) => (&path[..at], &path[at + 1..]),
         None => (path, ""),
     }
@@ -93,13 +105,9 @@ async fn join(
     Ok(())
 }
 
-fn broken(error: &hyper::Error) -> LifecycleError {
+fn broken(error: &hyper::Error) -> Broken {
     tracing::debug!(%error, "a request into a sandbox was not answered");
-    failed("what listens there broke the connection off, or does not speak HTTP")
-}
-
-fn failed(text: &str) -> LifecycleError {
-    LifecycleError::new(StatusCode::BAD_GATEWAY, CONNECTION_FAILED, text)
+    Broken::NoAnswer
 }
 
 #[cfg(test)]
@@ -110,7 +118,7 @@ mod tests {
     fn the_rest_of_a_path_is_as_it_was_written() {
         let base = "/v1/sandboxes/s/proxy/80";
         for (rest, expected) in [("", ""), ("/", ""), ("/a%2Fb/%20", "a%2Fb/%20"), ("//x/../y", "/x/../y")] {
-            assert_eq!(path_split(&format!("{base}{rest}")), (base, expected));
+            assert_eq!(path_split(&format!("{base}{rest}"), 6), (base, expected));
         }
     }
 }

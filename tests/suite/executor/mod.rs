@@ -197,3 +197,38 @@ fn upgrade(server: &Server, token: &str, shown: &str) {
     reader.read_exact(&mut back).unwrap();
     assert_eq!(&back, b"olleh");
 }
+
+#[test]
+fn a_client_that_goes_away_ends_its_command_inside() {
+    let (server, client) = start();
+    let id = create(&client, &json!({}));
+    let body = json!({"cmd": "echo $$; sleep 1000 & echo $!; while sleep 0.1; do echo; done"}).to_string();
+    let mut socket = TcpStream::connect(server.address()).unwrap();
+    socket.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+    let head = format!(
+        "POST {} HTTP/1.1\r\nHost: {}\r\nAuthorization: Bearer {}\r\nContent-Length: {}\r\n\r\n{body}",
+        executor(&id, "/run_streaming"),
+        server.address(),
+        token(&client, &id),
+        body.len()
+    );
+    socket.write_all(head.as_bytes()).unwrap();
+    let mut reader = BufReader::new(socket);
+    let mut pids = Vec::new();
+    while pids.len() < 2 {
+        let mut line = String::new();
+        assert!(reader.read_line(&mut line).unwrap() > 0, "the stream ended");
+        if let Some(data) = line.strip_prefix("data: ") {
+            let data: Value = serde_json::from_str(data).unwrap();
+            pids.push(data["data"].as_str().unwrap().to_owned());
+        }
+    }
+    drop(reader);
+    let script = format!(
+        "for pid in {}; do grep -qs '^State:[[:space:]]*[^Z]' /proc/$pid/status && echo $pid; done; true",
+        pids.join(" ")
+    );
+    wait_until("they have ended", || {
+        client.post(&executor(&id, "/run"), &json!({"cmd": script})).ok()["stdout"] == ""
+    });
+}

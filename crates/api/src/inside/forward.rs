@@ -1,15 +1,26 @@
 //! One request over one stream, and its answer: both as they come, nothing is held. What an upgrade makes of the
 //! connection is passed on in both directions until one side ends it.
 
+use std::{
+    pin::Pin,
+    task::{Context, Poll},
+};
+
 use axum::{
-    body::Body,
+    body::{Body, Bytes, HttpBody},
     extract::Request,
     http::{StatusCode, Uri, header},
     response::Response,
 };
 use engine::AgentStream;
-use hyper::{client::conn::http1, upgrade};
+use hyper::{
+    body::{Frame, Incoming, SizeHint},
+    client::conn::http1,
+    upgrade,
+};
 use hyper_util::rt::TokioIo;
+
+use tokio::task::AbortHandle;
 
 use super::headers::{Way, inward, is_upgrade, outward};
 use crate::{origin::host_called, peer::Peer};
@@ -44,7 +55,7 @@ pub(crate) async fn forward(
 ) -> Result<Response, Broken> {
     let (mut sender, connection) =
         http1::handshake(TokioIo::new(stream)).await.map_err(|error| broken(&error))?;
-    tokio::spawn(async move {
+    let connection = tokio::spawn(async move {
         if let Err(error) = connection.with_upgrades().await {
             tracing::debug!(%error, "the connection into a sandbox ended");
         }
@@ -64,7 +75,50 @@ pub(crate) async fn forward(
     }
     let (mut head, body) = response.into_parts();
     head.headers = outward(&head.headers, is_upgraded);
-    Ok(Response::from_parts(head, Body::new(body)))
+    let body = if is_upgraded {
+        Body::new(body)
+    } else {
+        Body::new(Passing { body, connection: connection.abort_handle(), has_ended: false })
+    };
+    Ok(Response::from_parts(head, body))
+}
+
+/// An answer's body on its way out. Should it be dropped before its end, because the client is gone, the connection into
+/// the sandbox ends with it: by that alone is known inside that nobody listens any more.
+struct Passing {
+    body: Incoming,
+    connection: AbortHandle,
+    has_ended: bool,
+}
+
+impl HttpBody for Passing {
+    type Data = Bytes;
+    type Error = hyper::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        let frame = Pin::new(&mut self.body).poll_frame(context);
+        self.has_ended |= matches!(frame, Poll::Ready(None));
+        frame
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+impl Drop for Passing {
+    fn drop(&mut self) {
+        if !self.has_ended && !self.body.is_end_stream() {
+            self.connection.abort();
+        }
+    }
 }
 
 /// The request as what is inside gets it.

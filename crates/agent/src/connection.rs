@@ -100,6 +100,13 @@ async fn requests_serve(agent: &Rc<Agent>, stream: &UnixStream) -> Result<Afterw
                 return Ok(Afterwards::Http(reader.into_unread(), surroundings));
             }
             Request::ExecResize { exec, size } => event_of(exec::exec_resize(agent, exec, size)),
+            Request::ExecHangUp { exec } => event_of(exec::exec_hang_up(agent, exec)),
+            Request::WorkspaceTree { .. }
+            | Request::WorkspaceRead { .. }
+            | Request::WorkspaceWrite { .. }
+            | Request::WorkspaceRemove { .. }
+            | Request::ProcessList
+            | Request::Watch { .. } => Event::Failed(failure(FailureKind::Other, "this agent can't do that")),
         };
         writer.event(&answer).await?;
     }

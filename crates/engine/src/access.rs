@@ -19,7 +19,7 @@ use tokio::{
 
 use crate::{
     Caller, Engine, Error, ErrorKind, Result, Sandbox,
-    agent::{AgentError, Connection, stream_open},
+    agent::{AgentError, request_done},
     program::sandbox_ended,
     sandbox::Command,
 };
@@ -47,7 +47,7 @@ pub struct AgentStream {
 
 /// That somebody uses a sandbox, as long as this lives.
 #[derive(Debug)]
-struct Access(mpsc::UnboundedSender<Command>);
+pub(crate) struct Access(mpsc::UnboundedSender<Command>);
 
 impl Drop for Access {
     fn drop(&mut self) {
@@ -63,21 +63,13 @@ impl Engine {
     /// [`ErrorKind::NotFound`]; [`ErrorKind::Conflict`] when it does not run, or is paused; [`ErrorKind::Refused`]
     /// when nothing listens on the port; [`ErrorKind::SandboxEnded`], [`ErrorKind::TimedOut`].
     pub async fn sandbox_dial(&self, caller: &Caller, id: SandboxId, target: Target) -> Result<AgentStream> {
-        let handle = self.handle(caller, id)?;
-        let access = Access(handle.commands.clone());
-        handle.ask(id, |reply| Command::Access { reply }).await??;
-        let socket = self.inner.runtime.agent_connect(id).await;
-        let mut connection = socket.map(Connection::new).map_err(|error| {
-            Error::new(ErrorKind::SandboxEnded, "The sandbox ended while the request ran").caused_by(error)
-        })?;
+        let (sandbox, access) = self.access(caller, id).await?;
+        let mut connection = self.inner.agent_connect(id).await?;
         let request = match target {
-            Target::Agent => {
-                let sandbox = handle.view.borrow().clone();
-                self.http_request(&sandbox).await?
-            }
+            Target::Agent => self.http_request(&sandbox).await?,
             Target::Port(port) => Request::PortDial { port },
         };
-        match timeout(DIAL_PATIENCE, stream_open(&mut connection, &request)).await {
+        match timeout(DIAL_PATIENCE, request_done(&mut connection, &request)).await {
             Ok(Ok(())) => {
                 let (socket, early) = connection.into_parts();
                 Ok(AgentStream { early, socket, _access: access })
@@ -93,6 +85,15 @@ impl Engine {
 }
 
 impl Engine {
+    /// Begins to use a sandbox that is kept up. One that was paused because nobody used it is resumed first.
+    pub(crate) async fn access(&self, caller: &Caller, id: SandboxId) -> Result<(Sandbox, Access)> {
+        let handle = self.handle(caller, id)?;
+        let access = Access(handle.commands.clone());
+        handle.ask(id, |reply| Command::Access { reply }).await??;
+        let sandbox = handle.view.borrow().clone();
+        Ok((sandbox, access))
+    }
+
     /// What the agent has to know that serves HTTP.
     async fn http_request(&self, sandbox: &Sandbox) -> Result<Request> {
         let base = self.inner.image_base(&sandbox.image).await?;

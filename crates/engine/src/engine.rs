@@ -317,6 +317,14 @@ impl Inner {
         self.numbers.fetch_add(1, Ordering::Relaxed) + 1
     }
 
+    /// A connection to the agent of a sandbox that is up.
+    pub(crate) async fn agent_connect(&self, id: SandboxId) -> Result<agent::Connection> {
+        let socket = self.runtime.agent_connect(id).await;
+        socket.map(agent::Connection::new).map_err(|error| {
+            Error::new(ErrorKind::SandboxEnded, "The sandbox ended while the request ran").caused_by(error)
+        })
+    }
+
     /// Whether the agent of a sandbox answers soon.
     pub(crate) async fn agent_answers(&self, id: SandboxId) -> bool {
         let ping = async {

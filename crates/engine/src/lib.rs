@@ -29,11 +29,12 @@ mod settings;
 mod snapshot;
 mod tokens;
 mod volumes;
+mod workspace;
 
 pub use access::{AgentStream, Target};
 pub use archive::{Archive, IMPORT_MEMORY_BYTES};
 pub use engine::Engine;
-pub use error::{Error, ErrorKind, Result};
+pub use error::{Error, ErrorKind, FileProblem, Result};
 pub use events::{Event, EventQuery};
 pub use export::SnapshotArchive;
 pub use images::{ImageFailure, ImageFailureKind, ImageSpec, PullProgress, RegistryLogin, ResolvedImage};
@@ -50,3 +51,7 @@ pub use settings::Settings;
 pub use snapshot::{Snapshot, SnapshotName, SnapshotSpec};
 pub use tokens::Purpose;
 pub use volumes::{Volume, VolumeProblem, VolumeSourceSpec, VolumeSpec};
+pub use workspace::{
+    ExecResult, ExecRunSpec, FileWriting, Terminal, TerminalEvent, TerminalReader, TerminalSpec,
+    TerminalWriter, TreeLimits, Watch, WorkspaceTree,
+};

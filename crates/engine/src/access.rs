@@ -45,6 +45,12 @@ pub struct AgentStream {
     _access: Access,
 }
 
+/// A sandbox that is in use as long as this lives.
+#[derive(Debug)]
+pub struct InUse {
+    _access: Access,
+}
+
 /// That somebody uses a sandbox, as long as this lives.
 #[derive(Debug)]
 pub(crate) struct Access(mpsc::UnboundedSender<Command>);
@@ -85,6 +91,27 @@ impl Engine {
 }
 
 impl Engine {
+    /// Uses a sandbox that is kept up until the answer is dropped, so that it is not paused meanwhile. One that was paused
+    /// because nobody used it is resumed first.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotFound`]; [`ErrorKind::Conflict`] when it does not run, or was paused on request.
+    pub async fn sandbox_use(&self, caller: &Caller, id: SandboxId) -> Result<InUse> {
+        let (_, access) = self.access(caller, id).await?;
+        Ok(InUse { _access: access })
+    }
+
+    /// Counts as use of a sandbox: it is paused and ended later by it. One that is paused stays so.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotFound`].
+    pub async fn sandbox_touch(&self, caller: &Caller, id: SandboxId) -> Result<Sandbox> {
+        let handle = self.handle(caller, id)?;
+        handle.ask(id, |reply| Command::Touch { reply }).await?;
+        let sandbox = handle.view.borrow().clone();
+        Ok(sandbox)
+    }
+
     /// Begins to use a sandbox that is kept up. One that was paused because nobody used it is resumed first.
     pub(crate) async fn access(&self, caller: &Caller, id: SandboxId) -> Result<(Sandbox, Access)> {
         let handle = self.handle(caller, id)?;

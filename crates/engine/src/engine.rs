@@ -15,11 +15,12 @@ use store::{Batch, Counter, SandboxRecord, SandboxState, Store};
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
 use crate::{
-    Caller, Error, ErrorKind, ImageSpec, Result, Runtime, Sandbox, SandboxSpec, Settings, agent,
+    Caller, Error, ErrorKind, ImageSpec, Result, Runtime, Sandbox, SandboxSpec, Settings, VariableNote, agent,
     export::Exports,
     images,
     keys::KnownKeys,
     log::LogLine,
+    machine::Machine,
     program::{CommandSpec, Job, Mode, ProgramFile, ProgramResult, Streams},
     reconcile,
     runtime::RuntimeEvent,
@@ -43,6 +44,7 @@ pub(crate) struct Inner {
     /// What images that are here say of themselves.
     pub(crate) images: images::Known,
     pub(crate) tokens: Tokens,
+    pub(crate) machine: Machine,
     /// Held while a name is looked for and taken.
     pub(crate) naming: tokio::sync::Mutex<()>,
 }
@@ -78,6 +80,7 @@ impl Engine {
             numbers: AtomicU64::new(numbers),
             exports: Exports::default(),
             images: images::Known::default(),
+            machine: Machine::default(),
             naming: tokio::sync::Mutex::new(()),
         });
         for (record, runs) in found {
@@ -224,6 +227,22 @@ impl Engine {
         let handle = self.handle(caller, id)?;
         handle.ask(id, |reply| Command::MetadataPatch { patch, by, reply }).await??;
         self.sandbox_get(caller, id).await
+    }
+
+    /// Sets a variable of a sandbox's environment, in the place of one of the same name. What is started from then on
+    /// has it.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotFound`]; [`ErrorKind::Invalid`] for what Linux does not pass to a process.
+    pub async fn variable_set(
+        &self,
+        caller: &Caller,
+        id: SandboxId,
+        name: String,
+        value: String,
+    ) -> Result<VariableNote> {
+        let by = caller.owner.clone();
+        self.handle(caller, id)?.ask(id, |reply| Command::VariableSet { name, value, by, reply }).await?
     }
 
     /// Puts files into a sandbox: for the runs to come, and at once if it runs.

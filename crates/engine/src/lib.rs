@@ -18,6 +18,7 @@ mod images;
 pub mod keys;
 mod live_sandboxes;
 mod log;
+mod machine;
 mod native;
 mod network_policy;
 pub mod program;
@@ -31,7 +32,7 @@ mod tokens;
 mod volumes;
 mod workspace;
 
-pub use access::{AgentStream, Target};
+pub use access::{AgentStream, InUse, Target};
 pub use archive::{Archive, IMPORT_MEMORY_BYTES};
 pub use engine::Engine;
 pub use error::{Error, ErrorKind, FileProblem, Result};
@@ -40,12 +41,13 @@ pub use export::SnapshotArchive;
 pub use images::{ImageFailure, ImageFailureKind, ImageSpec, PullProgress, RegistryLogin, ResolvedImage};
 pub use keys::{Key, KeySecret, KeyTable};
 pub use log::{LogLine, LogStream};
+pub use machine::{MachineSample, MachineStats};
 pub use native::NativeRuntime;
 pub use runtime::{Exited, Runtime, RuntimeError, RuntimeEvent};
 pub use sandbox::CommandOutcome;
 pub use sandbox_spec::{
     Beginning, Caller, EndReason, Lease, LimitsSpec, OnAccess, ProgramSummary, Sandbox, SandboxSpec,
-    SandboxState,
+    SandboxState, VariableNote,
 };
 pub use settings::Settings;
 pub use snapshot::{Snapshot, SnapshotName, SnapshotSpec};

@@ -2,4 +2,5 @@
 
 pub(crate) mod opensandbox;
 pub(crate) mod sandbox_service;
+pub(crate) mod sessions;
 pub(crate) mod vms;

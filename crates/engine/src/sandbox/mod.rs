@@ -18,6 +18,7 @@ mod upload;
 mod uptime;
 mod usage;
 mod user;
+mod variables;
 mod view;
 
 pub(crate) use admission::{Admitted, admit, later, limits};

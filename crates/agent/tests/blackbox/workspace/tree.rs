@@ -90,7 +90,7 @@ fn a_folder_is_needed() {
     let agent = Agent::start();
     let root = workspace(&agent);
     fs::write(agent.path("root/file"), "").unwrap();
-    let mut failed = |name: &str| {
+    let failed = |name: &str| {
         let root = GuestPath::absolute(&format!("{root}/{name}")).unwrap();
         match tree(&mut agent.connect(), &root, 10, 1000) {
             (entries, Event::Failed(failure)) if entries.is_empty() => failure,

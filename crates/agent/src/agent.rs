@@ -10,7 +10,7 @@ use std::{
 
 use protocol::frame::STREAM_BYTES;
 
-use crate::{exec::Registry, execd::Execd, files::Worker};
+use crate::{exec::Registry, execd::Execd, files::Worker, processes::Looks};
 
 /// The most that is read from a pipe at once.
 pub(crate) const SCRATCH_BYTES: usize = STREAM_BYTES;
@@ -21,6 +21,8 @@ pub(crate) struct Agent {
     pub(crate) execs: Registry,
     /// What HTTP clients can name: their commands and sessions.
     pub(crate) execd: Execd,
+    /// What processes had used when they were looked at.
+    pub(crate) looks: RefCell<Looks>,
     /// Does the file system calls that a slow disk could stall.
     pub(crate) files: Worker,
     /// `/dev/null`, opened before any program could replace it.
@@ -36,6 +38,7 @@ impl Agent {
         Ok(Self {
             execs: Registry::default(),
             execd: Execd::default(),
+            looks: RefCell::default(),
             files: Worker::default(),
             null: OpenOptions::new().read(true).write(true).open("/dev/null")?,
             // Not zeroed: its pages are made when output comes, not at each launch.

@@ -13,10 +13,12 @@ mod failure;
 mod files;
 mod http;
 mod port;
+mod processes;
 mod signals;
 mod sys;
 mod tree;
 mod wire;
+mod workspace;
 
 use std::{env, process::ExitCode};
 

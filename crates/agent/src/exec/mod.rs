@@ -139,7 +139,7 @@ pub(crate) fn exec_signal_foreground(agent: &Agent, exec: &Exec, signal: i32) {
     }
 }
 
-/// Hangs an exec up, see [`exec_interrupt`]. One that has ended is left, with whatever it started and nobody waits for.
+/// As [`exec_interrupt`], also for what an exec that has ended left running.
 ///
 /// # Errors
 /// A [`Failure`] when there is no such exec.

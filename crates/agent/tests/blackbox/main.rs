@@ -15,3 +15,4 @@ mod ports;
 mod terminals;
 mod trees;
 mod wire;
+mod workspace;

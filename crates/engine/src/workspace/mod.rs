@@ -49,7 +49,7 @@ impl Engine {
 
 impl Inside {
     async fn send(&mut self, request: &Request) -> Result<()> {
-        patiently(AGENT_PATIENCE, agent::request_send(&mut self.connection, request)).await
+        send(&mut self.connection, request).await
     }
 
     async fn done(&mut self, request: &Request) -> Result<()> {
@@ -57,8 +57,16 @@ impl Inside {
     }
 
     async fn next(&mut self) -> Result<Incoming> {
-        patiently(AGENT_PATIENCE, self.connection.next()).await
+        next(&mut self.connection).await
     }
+}
+
+async fn send(connection: &mut Connection, request: &Request) -> Result<()> {
+    patiently(AGENT_PATIENCE, agent::request_send(connection, request)).await
+}
+
+async fn next(connection: &mut Connection) -> Result<Incoming> {
+    patiently(AGENT_PATIENCE, connection.next()).await
 }
 
 /// Waits for an agent, but not for ever.

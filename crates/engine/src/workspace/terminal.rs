@@ -16,7 +16,7 @@ use tokio::net::UnixStream;
 
 use super::{Inside, exec::Start, patiently, refused};
 use crate::{
-    Caller, Engine, Result,
+    Caller, Engine, FileProblem, Result,
     access::Access,
     agent::{self, AgentError, ExecEvent, Receiving, Sending},
     engine::Inner,
@@ -199,7 +199,10 @@ impl TerminalWriter {
     /// # Errors
     /// [`crate::ErrorKind::SandboxEnded`], [`crate::ErrorKind::TimedOut`].
     pub async fn close(&self) -> Result<()> {
-        self.ask(Request::ExecHangUp { exec: self.exec }).await
+        match self.ask(Request::ExecHangUp { exec: self.exec }).await {
+            Err(error) if error.file_problem() == Some(FileProblem::NotFound) => Ok(()),
+            asked => asked,
+        }
     }
 
     /// Asks on a connection of its own: on the terminal's, what is typed goes before.

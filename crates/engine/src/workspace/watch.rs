@@ -59,3 +59,25 @@ fn is_sound(change: &Change) -> bool {
         ChangeKind::Everything => change.path.is_empty(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn changes_from_an_agent_are_below_the_folder_or_left_out() {
+        let sound = |path: &[u8], kind| is_sound(&Change { path: path.to_vec(), is_folder: false, kind });
+        for path in [&b"a"[..], b"a/b", b"\xff\n", b""] {
+            assert!(sound(path, ChangeKind::Changed), "{path:?}");
+        }
+        assert!(sound(b"a", ChangeKind::Moved { from: b"b".to_vec() }) && sound(b"", ChangeKind::Everything));
+        for path in [&b"/a"[..], b"../a", b"a/../b", b"a//b", b"./a", b"a/", b"a\0"] {
+            for kind in
+                [ChangeKind::Created, ChangeKind::Moved { from: b"b".to_vec() }, ChangeKind::Everything]
+            {
+                assert!(!sound(path, kind), "{path:?}");
+            }
+            assert!(!sound(b"a", ChangeKind::Moved { from: path.to_vec() }), "{path:?}");
+        }
+    }
+}

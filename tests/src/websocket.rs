@@ -6,7 +6,9 @@ use std::{
 };
 
 use serde_json::Value;
-use tungstenite::{Error, Message, WebSocket, protocol::CloseFrame};
+use tungstenite::{
+    Error, HandshakeError, Message, WebSocket, client::IntoClientRequest, protocol::CloseFrame,
+};
 
 /// Longer than any test may take: an answer that never comes fails that test alone.
 const TIME_LIMIT: Duration = Duration::from_secs(170);
@@ -38,6 +40,32 @@ impl Socket {
         let (socket, _) = tungstenite::client(format!("ws://{address}{path}"), stream)
             .unwrap_or_else(|error| panic!("{path}: {error}"));
         Self(socket)
+    }
+
+    /// Connects to a path of a server with these headers.
+    ///
+    /// # Errors
+    /// The status of a server that refuses.
+    ///
+    /// # Panics
+    /// When there is no server.
+    pub fn connect_with(
+        address: SocketAddr,
+        path: &str,
+        headers: &[(&'static str, &str)],
+    ) -> Result<Self, u16> {
+        let stream = TcpStream::connect(address).expect("the server listens");
+        stream.set_read_timeout(Some(TIME_LIMIT)).unwrap();
+        stream.set_nodelay(true).unwrap();
+        let mut request = format!("ws://{address}{path}").into_client_request().unwrap();
+        for (name, value) in headers {
+            request.headers_mut().insert(*name, value.parse().unwrap());
+        }
+        match tungstenite::client(request, stream) {
+            Ok((socket, _)) => Ok(Self(socket)),
+            Err(HandshakeError::Failure(Error::Http(answer))) => Err(answer.status().as_u16()),
+            Err(error) => panic!("{path}: {error}"),
+        }
     }
 
     /// Sends JSON.

@@ -27,6 +27,7 @@ mod opensandbox;
 mod persistent;
 mod privileges;
 mod recovery;
+mod sessions;
 mod snapshots;
 mod storage;
 mod vms;

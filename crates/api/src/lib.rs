@@ -46,7 +46,8 @@ pub fn router(engine: Engine, settings: ApiSettings) -> Router {
     let (router, document) = routes().split_for_parts();
     let document = ServedDocument::new(&document);
     let gate = Arc::new(Gate::new(engine.clone(), settings.insecure_no_auth));
-    let router = router.with_state(ApiState { engine: engine.clone(), settings: Arc::clone(&settings), document });
+    let router =
+        router.with_state(ApiState { engine: engine.clone(), settings: Arc::clone(&settings), document });
     let router = dialects::vms::door(dialects::sessions::door(unknown_answer(router), engine));
     edge(router.layer(middleware::from_fn_with_state(gate, auth::identify)), settings)
 }

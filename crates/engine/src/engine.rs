@@ -15,7 +15,8 @@ use store::{Batch, Counter, SandboxRecord, SandboxState, Store};
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
 use crate::{
-    Caller, Error, ErrorKind, ImageSpec, Result, Runtime, Sandbox, SandboxSpec, Settings, VariableNote, agent,
+    Caller, Error, ErrorKind, ImageSpec, Result, Runtime, Sandbox, SandboxSpec, Settings, VariableNote,
+    agent,
     export::Exports,
     images,
     keys::KnownKeys,

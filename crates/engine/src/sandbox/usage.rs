@@ -63,7 +63,9 @@ impl State {
 
     /// Notes that it is used, of one whose lease that renews.
     async fn used(&mut self, renew_s: Option<u32>) {
-        let Some(seconds) = renew_s.filter(|_| self.task.record.ended_at.is_none() || self.up) else { return };
+        let Some(seconds) = renew_s.filter(|_| self.task.record.ended_at.is_none() || self.up) else {
+            return;
+        };
         self.task.record.used_at = Some(Timestamp::now());
         if !self.lease_renew(Duration::from_secs(seconds.into())).await {
             // The record gets it with the next renewal.

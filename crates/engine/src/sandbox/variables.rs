@@ -8,7 +8,12 @@ use crate::Result;
 
 impl State {
     /// Sets a variable of its environment, in the place of one of the same name.
-    pub(super) async fn variable_set(&mut self, name: String, value: String, by: &str) -> Result<VariableNote> {
+    pub(super) async fn variable_set(
+        &mut self,
+        name: String,
+        value: String,
+        by: &str,
+    ) -> Result<VariableNote> {
         let (env, notes) = (self.task.record.env.clone(), self.task.record.variables.clone());
         let mut changed = env.clone();
         match changed.iter_mut().find(|(other, _)| *other == name) {

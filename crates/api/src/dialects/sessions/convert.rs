@@ -132,9 +132,7 @@ fn mime_type(name: &str) -> String {
 pub(super) fn content_body(bytes: Vec<u8>) -> ContentBody {
     match String::from_utf8(bytes) {
         Ok(content) => ContentBody { content, encoding: None },
-        Err(error) => {
-            ContentBody { content: STANDARD.encode(error.as_bytes()), encoding: Some(BASE64) }
-        }
+        Err(error) => ContentBody { content: STANDARD.encode(error.as_bytes()), encoding: Some(BASE64) },
     }
 }
 
@@ -158,7 +156,8 @@ pub(super) fn content_wanted(request: ContentRequest) -> Result<(String, Vec<u8>
 /// What a command gave.
 pub(super) fn execute_body(result: ExecResult) -> ExecuteBody {
     let text = |bytes: Vec<u8>| {
-        String::from_utf8(bytes).unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned())
+        String::from_utf8(bytes)
+            .unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned())
     };
     let mut stderr = text(result.stderr);
     let mut note = |line: String| {

@@ -52,7 +52,7 @@ pub(super) async fn command_execute(
         env: Vec::new(),
         cwd: None,
         user: None,
-        timeout: settings.sessions.command_timeout,
+        timeout: settings.sessions.command_timeout.min(engine.settings().timeout_max),
         output_bytes_max: engine.settings().output_bytes_max,
         stdin: None,
     };

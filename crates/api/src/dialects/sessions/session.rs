@@ -77,10 +77,7 @@ pub(super) fn workspace() -> Result<GuestPath, SessionsError> {
 }
 
 /// A text of a request that must be there and not be empty.
-pub(super) fn required<'a>(
-    text: Option<&'a str>,
-    told: &'static str,
-) -> Result<&'a str, SessionsError> {
+pub(super) fn required<'a>(text: Option<&'a str>, told: &'static str) -> Result<&'a str, SessionsError> {
     text.filter(|text| !text.is_empty()).ok_or_else(|| wrong(told))
 }
 

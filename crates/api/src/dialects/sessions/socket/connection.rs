@@ -295,12 +295,8 @@ impl Connection {
     async fn sit(&mut self, name: String, terminal: engine::Terminal) {
         self.out.answer(message::about("terminal:created", &name)).await;
         let (reader, writer) = terminal.split();
-        let sitting = Sitting {
-            name: name.clone(),
-            out: self.out.clone(),
-            left: self.left.clone(),
-            keep: self.keep,
-        };
+        let sitting =
+            Sitting { name: name.clone(), out: self.out.clone(), left: self.left.clone(), keep: self.keep };
         self.seats.insert(name.clone(), sit(reader, writer, sitting));
         self.latest = Some(name);
     }

@@ -41,11 +41,7 @@ use super::{
     session::{awake, session_find, wrong},
 };
 use crate::{
-    caller::Asker,
-    error::ErrorBody,
-    extract::QueryParams,
-    reject::Rejection,
-    settings::ApiSettings,
+    caller::Asker, error::ErrorBody, extract::QueryParams, reject::Rejection, settings::ApiSettings,
 };
 
 /// The largest message that a client may send.
@@ -105,8 +101,8 @@ pub(super) async fn socket_open(
 
 /// The answer to a handshake (RFC 6455, section 4.2).
 fn accept(headers: &HeaderMap, method: &Method) -> Result<Response, SessionsError> {
-    let wants = has_word(headers, &header::CONNECTION, "upgrade")
-        && has_word(headers, &header::UPGRADE, "websocket");
+    let wants =
+        has_word(headers, &header::CONNECTION, "upgrade") && has_word(headers, &header::UPGRADE, "websocket");
     let key = headers.get(header::SEC_WEBSOCKET_KEY).filter(|_| *method == Method::GET && wants);
     let Some(key) = key else {
         return Err(wrong("This path is for WebSockets: the headers of a handshake are missing"));

@@ -224,7 +224,8 @@ async fn type_or_act(writer: &mut TerminalWriter, bytes: &[u8], acts: &mut mpsc:
 
 /// Keeps a terminal for whoever sits down before it next. What it shows meanwhile is kept by the agent.
 async fn linger(mut reader: TerminalReader, writer: &TerminalWriter, keep: Duration) {
-    let over = async |reader: &mut TerminalReader| while let Ok(TerminalEvent::Output(_)) = reader.next().await {};
+    let over =
+        async |reader: &mut TerminalReader| while let Ok(TerminalEvent::Output(_)) = reader.next().await {};
     if timeout(keep, over(&mut reader)).await.is_ok() {
         return;
     }

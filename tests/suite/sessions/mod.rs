@@ -61,6 +61,7 @@ fn next_of(socket: &mut Socket, kind: &str) -> Value {
         if message["type"] == kind {
             return message;
         }
+        assert_ne!(message["type"], "error", "instead of {kind}: {message}");
     }
 }
 

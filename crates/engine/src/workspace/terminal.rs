@@ -104,7 +104,8 @@ impl Engine {
             spec.env.push(("TERM".to_owned(), TERM.to_owned()));
         }
         patiently(AGENT_PATIENCE, agent::exec_start(&mut inside.connection, spec)).await?;
-        self.terminal(id, exec, inside).await
+        patiently(AGENT_PATIENCE, agent::exec_started(&mut inside.connection)).await?;
+        Ok(self.terminal(id, exec, inside))
     }
 
     /// Sits down before a terminal that was opened earlier, in the place of whoever did so before: what is retained
@@ -115,16 +116,15 @@ impl Engine {
     pub async fn terminal_attach(&self, caller: &Caller, id: SandboxId, exec: ExecId) -> Result<Terminal> {
         let mut inside = self.inside(caller, id).await?;
         patiently(AGENT_PATIENCE, agent::exec_attach(&mut inside.connection, exec)).await?;
-        self.terminal(id, exec, inside).await
+        Ok(self.terminal(id, exec, inside))
     }
 
-    async fn terminal(&self, sandbox: SandboxId, exec: ExecId, mut inside: Inside) -> Result<Terminal> {
-        patiently(AGENT_PATIENCE, agent::exec_started(&mut inside.connection)).await?;
+    fn terminal(&self, sandbox: SandboxId, exec: ExecId, inside: Inside) -> Terminal {
         let (socket, received) = inside.connection.into_parts();
         let (socket, access) = (Arc::new(socket), Arc::new(inside.access));
         let reader = TerminalReader { socket: Arc::clone(&socket), received, _access: Arc::clone(&access) };
         let engine = Arc::clone(&self.inner);
-        Ok(Terminal { reader, writer: TerminalWriter { socket, engine, sandbox, exec, _access: access } })
+        Terminal { reader, writer: TerminalWriter { socket, engine, sandbox, exec, _access: access } }
     }
 }
 

@@ -12,6 +12,7 @@ mod processes;
 pub mod quotas;
 mod server;
 mod traces;
+mod websocket;
 
 pub use answer::{Answer, RawAnswer, Run};
 pub use client::Client;
@@ -19,3 +20,4 @@ pub use keys::{Key, keys_command};
 pub use processes::{children_of, has_ended, pids_below, status_field};
 pub use server::{Server, atoll, toolchains};
 pub use traces::Traces;
+pub use websocket::{Incoming, Socket};

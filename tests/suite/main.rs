@@ -28,6 +28,7 @@ mod opensandbox;
 mod persistent;
 mod privileges;
 mod recovery;
+mod sessions;
 mod snapshots;
 mod storage;
 mod vms;

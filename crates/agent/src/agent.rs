@@ -10,7 +10,9 @@ use std::{
 
 use protocol::frame::STREAM_BYTES;
 
-use crate::{exec::Registry, execd::Execd, executor::Executor, files::Worker, surroundings::Said};
+use crate::{
+    exec::Registry, execd::Execd, executor::Executor, files::Worker, processes::Looks, surroundings::Said,
+};
 
 /// The most that is read from a pipe at once.
 pub(crate) const SCRATCH_BYTES: usize = STREAM_BYTES;
@@ -25,6 +27,8 @@ pub(crate) struct Agent {
     pub(crate) execd: Execd,
     /// The same of the executor.
     pub(crate) executor: Executor,
+    /// What processes had used when they were looked at.
+    pub(crate) looks: RefCell<Looks>,
     /// Does the file system calls that a slow disk could stall.
     pub(crate) files: Worker,
     /// `/dev/null`, opened before any program could replace it.
@@ -42,6 +46,7 @@ impl Agent {
             surroundings: Said::default(),
             execd: Execd::default(),
             executor: Executor::default(),
+            looks: RefCell::default(),
             files: Worker::default(),
             null: OpenOptions::new().read(true).write(true).open("/dev/null")?,
             // Not zeroed: its pages are made when output comes, not at each launch.

@@ -15,10 +15,12 @@ use crate::{
     exec::{self, Followed},
     executor,
     failure::{event_of, failure},
-    files, http, port,
+    files::{self, Target},
+    http, port, processes,
     surroundings::Surroundings,
     tree,
     wire::{FrameReader, FrameWriter, WireError},
+    workspace,
 };
 
 /// What a connection becomes when its frames are over.
@@ -77,7 +79,7 @@ async fn requests_serve(agent: &Rc<Agent>, stream: &UnixStream) -> Result<Afterw
             Request::ExecSignal { exec, signal } => event_of(exec::exec_signal(agent, exec, signal).await),
             Request::FileWrite { path, mode } => {
                 let alone = agent.execs.none_runs();
-                event_of(files::file_write(&agent.files, alone, &mut reader, path, mode).await?)
+                event_of(files::file_write(&agent.files, alone, &mut reader, path, Some(mode)).await?)
             }
             Request::FileRead { path, offset, length } => {
                 event_of(files::file_read(&agent.files, writer, path, offset, length).await?)
@@ -104,6 +106,26 @@ async fn requests_serve(agent: &Rc<Agent>, stream: &UnixStream) -> Result<Afterw
                 return Ok(Afterwards::Http(reader.into_unread(), dialect, surroundings));
             }
             Request::ExecResize { exec, size } => event_of(exec::exec_resize(agent, exec, size)),
+            Request::ExecHangUp { exec } => event_of(exec::exec_hang_up(agent, exec)),
+            Request::WorkspaceTree { root, entries_max, bytes_max } => {
+                let listed =
+                    workspace::workspace_tree(&agent.files, writer, root, entries_max, bytes_max).await?;
+                listed.map_or_else(Event::Failed, |is_whole| Event::Listed { is_whole })
+            }
+            Request::WorkspaceRead { root, path, bytes_max } => {
+                event_of(workspace::workspace_read(&agent.files, writer, root, path, bytes_max).await?)
+            }
+            Request::WorkspaceWrite { root, path } => {
+                let (alone, target) = (agent.execs.none_runs(), Target::Below { root, path });
+                event_of(files::file_write(&agent.files, alone, &mut reader, target, None).await?)
+            }
+            Request::WorkspaceRemove { root, path } => {
+                event_of(workspace::workspace_remove(&agent.files, root, path).await)
+            }
+            Request::ProcessList => event_of(processes::process_list(agent, writer).await?),
+            Request::Watch { root } => {
+                event_of(workspace::watch(&agent.files, &mut reader, writer, root).await?)
+            }
         };
         writer.event(&answer).await?;
     }

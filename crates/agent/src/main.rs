@@ -16,11 +16,13 @@ mod files;
 mod http;
 mod moment;
 mod port;
+mod processes;
 mod signals;
 mod surroundings;
 mod sys;
 mod tree;
 mod wire;
+mod workspace;
 
 use std::{env, process::ExitCode};
 

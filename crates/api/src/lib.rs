@@ -37,7 +37,7 @@ use crate::{auth::Gate, budget::Budget, openapi::ServedDocument, state::ApiState
 pub use crate::{
     origin::is_host_name,
     server::{ServeError, serve},
-    settings::{ApiSettings, VmsSettings},
+    settings::{ApiSettings, SessionsSettings, VmsSettings},
 };
 
 /// The whole API over `engine`: every dialect, `/health`, `/openapi.json`, and around them the request id,
@@ -47,8 +47,9 @@ pub fn router(engine: Engine, settings: ApiSettings) -> Router {
     let (router, document) = routes().split_for_parts();
     let document = ServedDocument::new(&document);
     let gate = Arc::new(Gate::new(engine.clone(), settings.insecure_no_auth));
-    let router = router.with_state(ApiState { engine, settings: Arc::clone(&settings), document });
-    let router = dialects::vms::door(unknown_answer(router));
+    let router =
+        router.with_state(ApiState { engine: engine.clone(), settings: Arc::clone(&settings), document });
+    let router = dialects::vms::door(dialects::sessions::door(unknown_answer(router), engine));
     edge(router.layer(middleware::from_fn_with_state(gate, auth::identify)), settings)
 }
 
@@ -60,6 +61,7 @@ fn routes() -> OpenApiRouter<ApiState> {
         .merge(openapi::routes())
         .merge(dialects::sandbox_service::routes())
         .merge(dialects::vms::routes())
+        .merge(dialects::sessions::routes())
         .merge(dialects::opensandbox::routes())
         .merge(dialects::executor::routes());
     openapi::operations_name(routes.get_openapi_mut());
@@ -76,8 +78,9 @@ fn edge(router: Router, settings: Arc<ApiSettings>) -> Router {
     let budget = Arc::new(Budget::new(settings.body_memory_bytes));
     let router = router
         .layer(middleware::from_fn_with_state(budget, budget::memory_bound))
-        .layer(middleware::from_fn_with_state(settings, origin::origin_check));
-    dialects::opensandbox::door(router)
+        .layer(middleware::from_fn(dialects::sessions::preflight))
+        .layer(middleware::from_fn_with_state(Arc::clone(&settings), origin::origin_check));
+    dialects::sessions::front(dialects::opensandbox::door(router), settings)
         .layer(middleware::from_fn(access_log::request_log))
         .layer(middleware::from_fn(request_id::request_id_assign))
 }

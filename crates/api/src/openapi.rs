@@ -22,6 +22,7 @@ use crate::{auth, state::ApiState};
         (name = "sandbox-service", description = "Create a sandbox for a program, run it, send files"),
         (name = "opensandbox", description = "OpenSandbox's lifecycle API, and the way into sandboxes"),
         (name = "executor", description = "The executor API of a sandbox, and the port that it shows"),
+        (name = "sessions", description = "Workspaces for browser IDEs: files, commands, live terminals"),
         (name = "vms", description = "Named machines, commands in them, their snapshots; API keys"),
     )
 )]

@@ -1,6 +1,8 @@
 //! What the operator sets of the HTTP side. Where the values come from (file, environment, command line) is
 //! the program's business.
 
+use std::time::Duration;
+
 /// Settings of the HTTP side.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ApiSettings {
@@ -17,6 +19,35 @@ pub struct ApiSettings {
     pub insecure_no_auth: bool,
     /// What the vms dialect alone is told.
     pub vms: VmsSettings,
+    /// What the sessions dialect alone is told.
+    pub sessions: SessionsSettings,
+}
+
+/// Settings of the sessions dialect.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SessionsSettings {
+    /// Origins of pages that may use it, as `https://ide.example`; `*` for every page.
+    pub origins: Vec<String>,
+    /// A session is paused when it was not used for so long.
+    pub idle_pause: Duration,
+    /// A session is ended when it was not used for so long.
+    pub lease: Duration,
+    /// The time that a command may take.
+    pub command_timeout: Duration,
+    /// How long terminals are kept when their connection is gone.
+    pub terminal_keep: Duration,
+}
+
+impl Default for SessionsSettings {
+    fn default() -> Self {
+        Self {
+            origins: vec!["*".to_owned()],
+            idle_pause: Duration::from_mins(15),
+            lease: Duration::from_hours(24),
+            command_timeout: Duration::from_mins(5),
+            terminal_keep: Duration::from_mins(1),
+        }
+    }
 }
 
 /// Settings of the vms dialect.
@@ -43,6 +74,7 @@ impl Default for ApiSettings {
             hosts_allowed: Vec::new(),
             insecure_no_auth: false,
             vms: VmsSettings::default(),
+            sessions: SessionsSettings::default(),
         }
     }
 }

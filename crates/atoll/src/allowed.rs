@@ -90,6 +90,15 @@ pub(crate) fn host(text: &str) -> Outcome<String> {
     Err(refused("hosts_allowed", text, "a name, as atoll.example.org, or one with a port, as 10.0.0.5:8080"))
 }
 
+/// The origin of a web page (RFC 6454, section 6.2), or `*` for all pages.
+pub(crate) fn origin(text: &str) -> Outcome<String> {
+    let rest = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));
+    if text == "*" || rest.is_some_and(api::is_host_name) {
+        return Ok(text.to_owned());
+    }
+    Err(refused("session_origins", text, "*, or an origin as https://ide.example or http://localhost:3000"))
+}
+
 /// A name server that a sandbox can reach: it has IPv4 alone, and a loopback of its own.
 pub(crate) fn nameserver(address: IpAddr) -> Outcome<IpAddr> {
     match address {

@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use api::{ApiSettings, VmsSettings};
+use api::{ApiSettings, SessionsSettings, VmsSettings};
 use clap::{Args, builder::FalseyValueParser};
 use engine::Settings;
 use protocol::HostPath;
@@ -114,6 +114,22 @@ pub(crate) struct ServeOptions {
     /// The user that commands in such machines run as, a name or a number of theirs [default: root]
     #[arg(long, env = "ATOLL_VM_USER", value_name = "USER")]
     pub(crate) vm_user: Option<String>,
+    /// Origins of web pages that may use the sessions API, as https://ide.example [default: *, all of them]
+    #[arg(long, env = "ATOLL_SESSION_ORIGINS", value_delimiter = ',', value_name = "ORIGIN")]
+    pub(crate) session_origins: Vec<String>,
+    /// A session that was not used for so long is paused; its next use resumes it [default: 15m]
+    #[arg(long, env = "ATOLL_SESSION_IDLE_PAUSE", value_name = "TIME")]
+    pub(crate) session_idle_pause: Option<String>,
+    /// A session that was not used for so long is ended [default: 24h]
+    #[arg(long, env = "ATOLL_SESSION_LEASE", value_name = "TIME")]
+    pub(crate) session_lease: Option<String>,
+    /// The time that a command of the sessions API may take [default: 5m]
+    #[arg(long, env = "ATOLL_SESSION_COMMAND_TIMEOUT", value_name = "TIME")]
+    pub(crate) session_command_timeout: Option<String>,
+    /// How long a session's terminals are kept for a page that is loaded again; 0 ends them with their connection
+    /// [default: 1m]
+    #[arg(long, env = "ATOLL_SESSION_TERMINAL_KEEP", value_name = "TIME")]
+    pub(crate) session_terminal_keep: Option<String>,
     /// Write the log as JSON
     #[arg(long, env = "ATOLL_LOG_JSON", value_parser = FalseyValueParser::new())]
     pub(crate) log_json: bool,
@@ -190,6 +206,11 @@ impl ServeOptions {
             output_max: self.output_max.or(file.output_max),
             base_vm: self.base_vm.or(file.base_vm),
             vm_user: self.vm_user.or(file.vm_user),
+            session_origins: list(self.session_origins, file.session_origins),
+            session_idle_pause: self.session_idle_pause.or(file.session_idle_pause),
+            session_lease: self.session_lease.or(file.session_lease),
+            session_command_timeout: self.session_command_timeout.or(file.session_command_timeout),
+            session_terminal_keep: self.session_terminal_keep.or(file.session_terminal_keep),
             log_json: self.log_json || file.log_json,
         }
     }
@@ -268,7 +289,37 @@ impl ServeOptions {
             hosts_allowed,
             insecure_no_auth: self.insecure_no_auth,
             vms: self.vms_settings()?,
+            sessions: self.sessions_settings()?,
         })
+    }
+
+    fn sessions_settings(&self) -> Outcome<SessionsSettings> {
+        let mut settings = SessionsSettings::default();
+        if !self.session_origins.is_empty() {
+            let origins = self.session_origins.iter().map(|text| allowed::origin(text));
+            settings.origins = origins.collect::<Outcome<_>>()?;
+        }
+        for (value, text, name, least) in [
+            (&mut settings.idle_pause, &self.session_idle_pause, "session_idle_pause", LEASE_MIN),
+            (&mut settings.lease, &self.session_lease, "session_lease", LEASE_MIN),
+            (
+                &mut settings.command_timeout,
+                &self.session_command_timeout,
+                "session_command_timeout",
+                TIMEOUT_MIN,
+            ),
+            (
+                &mut settings.terminal_keep,
+                &self.session_terminal_keep,
+                "session_terminal_keep",
+                Duration::ZERO,
+            ),
+        ] {
+            if let Some(text) = text {
+                *value = allowed::time(name, text, least)?;
+            }
+        }
+        Ok(settings)
     }
 
     fn vms_settings(&self) -> Outcome<VmsSettings> {

@@ -19,7 +19,7 @@ use tokio::{
 
 use crate::{
     Caller, Engine, Error, ErrorKind, Result, Sandbox,
-    agent::{AgentError, Connection, stream_open},
+    agent::{AgentError, request_done},
     program::sandbox_ended,
     sandbox::Command,
 };
@@ -47,9 +47,15 @@ pub struct AgentStream {
     _access: Access,
 }
 
+/// A sandbox that is in use as long as this lives.
+#[derive(Debug)]
+pub struct InUse {
+    _access: Access,
+}
+
 /// That somebody uses a sandbox, as long as this lives.
 #[derive(Debug)]
-struct Access(mpsc::UnboundedSender<Command>);
+pub(crate) struct Access(mpsc::UnboundedSender<Command>);
 
 impl Drop for Access {
     fn drop(&mut self) {
@@ -65,22 +71,14 @@ impl Engine {
     /// [`ErrorKind::NotFound`]; [`ErrorKind::Conflict`] when it does not run, or is paused; [`ErrorKind::Refused`]
     /// when nothing listens on the port; [`ErrorKind::SandboxEnded`], [`ErrorKind::TimedOut`].
     pub async fn sandbox_dial(&self, caller: &Caller, id: SandboxId, target: Target) -> Result<AgentStream> {
-        let handle = self.handle(caller, id)?;
-        let access = Access(handle.commands.clone());
-        handle.ask(id, |reply| Command::Access { reply }).await??;
-        let socket = self.inner.runtime.agent_connect(id).await;
-        let mut connection = socket.map(Connection::new).map_err(|error| {
-            Error::new(ErrorKind::SandboxEnded, "The sandbox ended while the request ran").caused_by(error)
-        })?;
+        let (sandbox, access) = self.access(caller, id).await?;
+        let mut connection = self.inner.agent_connect(id).await?;
         let request = match target {
-            Target::Agent(dialect) => {
-                let sandbox = handle.view.borrow().clone();
-                self.http_request(&sandbox, dialect).await?
-            }
+            Target::Agent(dialect) => self.http_request(&sandbox, dialect).await?,
             Target::Port(port) => Request::PortDial { port },
             Target::BoundPort => Request::BoundPortDial,
         };
-        match timeout(DIAL_PATIENCE, stream_open(&mut connection, &request)).await {
+        match timeout(DIAL_PATIENCE, request_done(&mut connection, &request)).await {
             Ok(Ok(())) => {
                 let (socket, early) = connection.into_parts();
                 Ok(AgentStream { early, socket, _access: access })
@@ -96,6 +94,36 @@ impl Engine {
 }
 
 impl Engine {
+    /// Uses a sandbox that is kept up until the answer is dropped, so that it is not paused meanwhile. One that was paused
+    /// because nobody used it is resumed first.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotFound`]; [`ErrorKind::Conflict`] when it does not run, or was paused on request.
+    pub async fn sandbox_use(&self, caller: &Caller, id: SandboxId) -> Result<InUse> {
+        let (_, access) = self.access(caller, id).await?;
+        Ok(InUse { _access: access })
+    }
+
+    /// Counts as use of a sandbox: it is paused and ended later by it. One that is paused stays so.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotFound`].
+    pub async fn sandbox_touch(&self, caller: &Caller, id: SandboxId) -> Result<Sandbox> {
+        let handle = self.handle(caller, id)?;
+        handle.ask(id, |reply| Command::Touch { reply }).await?;
+        let sandbox = handle.view.borrow().clone();
+        Ok(sandbox)
+    }
+
+    /// Begins to use a sandbox that is kept up. One that was paused because nobody used it is resumed first.
+    pub(crate) async fn access(&self, caller: &Caller, id: SandboxId) -> Result<(Sandbox, Access)> {
+        let handle = self.handle(caller, id)?;
+        let access = Access(handle.commands.clone());
+        handle.ask(id, |reply| Command::Access { reply }).await??;
+        let sandbox = handle.view.borrow().clone();
+        Ok((sandbox, access))
+    }
+
     /// What the agent has to know that serves HTTP.
     async fn http_request(&self, sandbox: &Sandbox, dialect: HttpDialect) -> Result<Request> {
         let base = self.inner.image_base(&sandbox.image).await?;

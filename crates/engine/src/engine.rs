@@ -15,11 +15,13 @@ use store::{Batch, Counter, SandboxRecord, SandboxState, Store};
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
 use crate::{
-    Caller, Error, ErrorKind, ImageSpec, Result, Runtime, Sandbox, SandboxSpec, Settings, agent,
+    Caller, Error, ErrorKind, ImageSpec, Result, Runtime, Sandbox, SandboxSpec, Settings, VariableNote,
+    agent,
     export::Exports,
     images,
     keys::KnownKeys,
     log::LogLine,
+    machine::Machine,
     program::{CommandSpec, Job, Mode, ProgramFile, ProgramResult, Streams},
     reconcile,
     runtime::RuntimeEvent,
@@ -43,6 +45,7 @@ pub(crate) struct Inner {
     /// What images that are here say of themselves.
     pub(crate) images: images::Known,
     pub(crate) tokens: Tokens,
+    pub(crate) machine: Machine,
     /// Held while a name is looked for and taken.
     pub(crate) naming: tokio::sync::Mutex<()>,
 }
@@ -78,6 +81,7 @@ impl Engine {
             numbers: AtomicU64::new(numbers),
             exports: Exports::default(),
             images: images::Known::default(),
+            machine: Machine::default(),
             naming: tokio::sync::Mutex::new(()),
         });
         for (record, runs) in found {
@@ -226,6 +230,22 @@ impl Engine {
         self.sandbox_get(caller, id).await
     }
 
+    /// Sets a variable of a sandbox's environment, in the place of one of the same name. What is started from then on
+    /// has it.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotFound`]; [`ErrorKind::Invalid`] for what Linux does not pass to a process.
+    pub async fn variable_set(
+        &self,
+        caller: &Caller,
+        id: SandboxId,
+        name: String,
+        value: String,
+    ) -> Result<VariableNote> {
+        let by = caller.owner.clone();
+        self.handle(caller, id)?.ask(id, |reply| Command::VariableSet { name, value, by, reply }).await?
+    }
+
     /// Puts files into a sandbox: for the runs to come, and at once if it runs.
     ///
     /// # Errors
@@ -315,6 +335,14 @@ impl Inner {
     /// A number that no sandbox had. It counts when [`Counter::SandboxesNumbered`] is raised by one.
     pub(crate) fn number_next(&self) -> u64 {
         self.numbers.fetch_add(1, Ordering::Relaxed) + 1
+    }
+
+    /// A connection to the agent of a sandbox that is up.
+    pub(crate) async fn agent_connect(&self, id: SandboxId) -> Result<agent::Connection> {
+        let socket = self.runtime.agent_connect(id).await;
+        socket.map(agent::Connection::new).map_err(|error| {
+            Error::new(ErrorKind::SandboxEnded, "The sandbox ended while the request ran").caused_by(error)
+        })
     }
 
     /// Whether the agent of a sandbox answers soon.

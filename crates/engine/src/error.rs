@@ -46,6 +46,28 @@ pub struct Error {
     public: String,
     source: Option<Box<dyn std::error::Error + Send + Sync>>,
     volume: Option<VolumeProblem>,
+    file: Option<FileProblem>,
+}
+
+/// What is wrong with a file, a folder or a program of a sandbox.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FileProblem {
+    /// It is not there.
+    NotFound,
+    /// It is a folder, and should be a file.
+    Folder,
+    /// It is a file, and should be a folder; or it is a pipe or the like, and should be a file.
+    WrongType,
+    /// It leads out of its folder: absolute, by `..`, or by a link.
+    Outside,
+    /// Its name is no name, or too long.
+    Invalid,
+    /// The sandbox's user may not do that.
+    Denied,
+    /// The sandbox's disk or its number of processes is used up.
+    NoRoom,
+    /// It is larger than was asked for.
+    TooLarge,
 }
 
 /// A result of an engine operation.
@@ -54,7 +76,7 @@ pub type Result<T> = std::result::Result<T, Error>;
 impl Error {
     /// An error with a text for the client.
     pub fn new(kind: ErrorKind, public: impl Into<String>) -> Self {
-        Self { kind, public: public.into(), source: None, volume: None }
+        Self { kind, public: public.into(), source: None, volume: None, file: None }
     }
 
     /// The same with the cause, for the log.
@@ -78,6 +100,22 @@ impl Error {
     #[must_use]
     pub fn volume_problem(&self) -> Option<VolumeProblem> {
         self.volume
+    }
+
+    /// What a sandbox's own files do not allow.
+    pub fn file(problem: FileProblem, public: impl Into<String>) -> Self {
+        let kind = match problem {
+            FileProblem::NotFound => ErrorKind::NotFound,
+            FileProblem::TooLarge => ErrorKind::TooLarge,
+            _ => ErrorKind::Refused,
+        };
+        Self { file: Some(problem), ..Self::new(kind, public) }
+    }
+
+    /// What is wrong with a file, if that is it: so a file that is not there differs from a sandbox that is not.
+    #[must_use]
+    pub fn file_problem(&self) -> Option<FileProblem> {
+        self.file
     }
 
     /// An unknown sandbox.

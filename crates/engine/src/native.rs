@@ -4,6 +4,7 @@
 //! where asking twice does no harm.
 
 mod link;
+mod machine;
 mod names;
 mod room;
 
@@ -30,6 +31,7 @@ use self::{
     link::{ATTEMPTS, Link},
     names::Names,
 };
+use crate::machine::MachineSample;
 use crate::runtime::{Exited, Runtime, RuntimeError, RuntimeEvent};
 
 /// Sandboxes on this host, through the launcher.
@@ -115,6 +117,10 @@ async fn launchers_follow(
 impl Runtime for NativeRuntime {
     async fn room_await(&self, disk_bytes: u64) -> Result<(), RuntimeError> {
         room::room_await(&self.data, disk_bytes).await
+    }
+
+    async fn machine(&self) -> Result<MachineSample, RuntimeError> {
+        machine::machine_read(&self.data).map_err(|error| RuntimeError::Broken(error.into()))
     }
 
     async fn launch(&self, spec: LaunchSpec) -> Result<(), RuntimeError> {

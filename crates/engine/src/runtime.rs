@@ -10,6 +10,8 @@ use protocol::{
 };
 use tokio::{net::UnixStream, sync::watch};
 
+use crate::machine::MachineSample;
+
 /// Why a runtime could not do something.
 #[derive(Debug, thiserror::Error)]
 pub enum RuntimeError {
@@ -152,6 +154,9 @@ pub trait Runtime: Send + Sync + 'static {
 
     /// Every sandbox of which something is there.
     async fn inventory(&self) -> Result<Vec<Found>, RuntimeError>;
+
+    /// What the machine does at this moment that sandboxes run on.
+    async fn machine(&self) -> Result<MachineSample, RuntimeError>;
 
     /// A new connection to a sandbox's agent.
     async fn agent_connect(&self, sandbox: SandboxId) -> Result<UnixStream, RuntimeError>;

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 use protocol::{SandboxId, SnapshotId, launcher::NetworkMode, limits::Limits, policy::NetworkPolicy};
-pub use store::{EndReason, OnAccess, SandboxState};
+pub use store::{EndReason, OnAccess, SandboxState, VariableNote};
 
 use crate::{
     ImageSpec, SnapshotSpec, VolumeSpec,
@@ -166,6 +166,10 @@ pub struct Sandbox {
     pub details: Option<serde_json::Value>,
     /// The environment of its programs, on top of the image's. It may hold secrets.
     pub env: Arc<Vec<(String, String)>>,
+    /// What of it was set after it was made, in the order of their numbers.
+    pub variables: Arc<Vec<VariableNote>>,
+    /// When it was last used, of one whose use renews its lease.
+    pub used_at: Option<Timestamp>,
     /// Its program in short.
     pub program: Option<ProgramSummary>,
     /// The result of the program's last run.

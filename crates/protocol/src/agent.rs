@@ -124,6 +124,57 @@ pub enum Request {
     },
     /// As [`Request::PortDial`], for the port that a client of the executor has bound.
     BoundPortDial,
+    /// Asks an exec's whole process tree to end, one with a terminal as if that was hung up, and kills what is left of
+    /// it after a while. [`Event::Done`] when it was asked, or [`Event::Failed`] (final).
+    ExecHangUp {
+        /// Which exec.
+        exec: ExecId,
+    },
+    /// Lists everything below a folder, folders before what is in them: output frames with lists of
+    /// [`crate::workspace::TreeEntry`], then [`Event::Listed`] or [`Event::Failed`] (final). No link is followed.
+    WorkspaceTree {
+        /// Which folder.
+        root: GuestPath,
+        /// At most so many entries.
+        entries_max: u64,
+        /// Which have at most so many bytes of paths together.
+        bytes_max: u64,
+    },
+    /// Reads a regular file below a folder, as [`Request::FileRead`] does. Links are followed that stay below it.
+    WorkspaceRead {
+        /// Which folder.
+        root: GuestPath,
+        /// The file, relative to it.
+        path: Vec<u8>,
+        /// A larger one is [`FailureKind::TooLarge`].
+        bytes_max: u64,
+    },
+    /// Writes a regular file below a folder, as [`Request::FileWrite`] does; one that exists keeps its mode. Links are
+    /// followed that stay below it.
+    WorkspaceWrite {
+        /// Which folder.
+        root: GuestPath,
+        /// The file, relative to it.
+        path: Vec<u8>,
+    },
+    /// Removes what is below a folder: a file, a link, or a folder with all that it has. [`Event::Done`] or
+    /// [`Event::Failed`] (final).
+    WorkspaceRemove {
+        /// Which folder.
+        root: GuestPath,
+        /// What, relative to it.
+        path: Vec<u8>,
+    },
+    /// Lists the sandbox's processes but the agent: output frames with lists of [`crate::workspace::ProcessInfo`], then
+    /// [`Event::Done`] (final).
+    ProcessList,
+    /// Watches everything below a folder: [`Event::Done`] once it does, then an output frame with a list of
+    /// [`crate::workspace::Change`] whenever something changed, until the connection is closed; or [`Event::Failed`]
+    /// (final).
+    Watch {
+        /// Which folder.
+        root: GuestPath,
+    },
 }
 
 /// The APIs that an agent serves itself.
@@ -207,6 +258,11 @@ pub enum Event {
     },
     /// The request failed; the connection can be used for the next one.
     Failed(Failure),
+    /// A list is over.
+    Listed {
+        /// Whether it has all there is.
+        is_whole: bool,
+    },
 }
 
 /// How a process ended.
@@ -277,4 +333,10 @@ pub enum FailureKind {
     Other,
     /// The disk has no room, whatever the quota.
     DiskFull,
+    /// A folder where a file is needed.
+    Folder,
+    /// A name that leads out of its folder: absolute, by `..`, or by a link.
+    Outside,
+    /// Larger than what was asked for.
+    TooLarge,
 }

@@ -133,7 +133,15 @@ pub fn encode_message<T: Serialize>(value: &T) -> Result<Vec<u8>, FrameError> {
     Ok(frame)
 }
 
-/// The value in the payload of a [`Kind::Message`] frame.
+/// A value as the payload of an output frame: see [`crate::workspace`].
+///
+/// # Errors
+/// [`FrameError::Malformed`] for a value that postcard can't encode.
+pub fn encode_payload<T: Serialize>(value: &T) -> Result<Vec<u8>, FrameError> {
+    postcard::to_extend(value, Vec::new()).map_err(FrameError::Malformed)
+}
+
+/// The value in the payload of a [`Kind::Message`] frame, or of one that [`encode_payload`] has made.
 ///
 /// # Errors
 /// [`FrameError::Malformed`], also when bytes are left over.

@@ -13,6 +13,7 @@ pub mod limits;
 mod path;
 pub mod policy;
 pub mod volume;
+pub mod workspace;
 
 pub use id::{ExecId, SandboxId, SnapshotId, VolumeId};
 pub use path::{GuestPath, HostPath, InvalidGuestPath};

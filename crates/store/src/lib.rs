@@ -44,7 +44,7 @@ pub use fact::Fact;
 pub use key::{KeyRecord, NewKey};
 pub use open_error::OpenError;
 pub use pending::Pending;
-pub use sandbox::{OnAccess, Page, SandboxFilter, SandboxPage, SandboxRecord, SandboxState};
+pub use sandbox::{OnAccess, Page, SandboxFilter, SandboxPage, SandboxRecord, SandboxState, VariableNote};
 pub use snapshot::SnapshotRecord;
 pub use store::Store;
 pub use volume::{SandboxVolume, SandboxVolumeSource, VolumeRecord};

@@ -14,6 +14,7 @@ const MIGRATIONS: &[(&str, &str)] = &[
     ("0008_services", include_str!("../migrations/0008_services.sql")),
     ("0009_network_policies", include_str!("../migrations/0009_network_policies.sql")),
     ("0010_volumes", include_str!("../migrations/0010_volumes.sql")),
+    ("0011_sessions", include_str!("../migrations/0011_sessions.sql")),
 ];
 
 /// The schema version that this program works with.

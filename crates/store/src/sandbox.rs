@@ -92,6 +92,21 @@ pub struct SandboxRecord {
     pub network_policy: Option<NetworkPolicy>,
     /// Folders that outlive it, or belong to the host.
     pub volumes: Vec<SandboxVolume>,
+    /// When it was last used, of one whose use renews its lease.
+    pub used_at: Option<Timestamp>,
+    /// Variables of `env` that were set after it was made, in the order of their numbers.
+    pub variables: Vec<VariableNote>,
+}
+
+/// What is known of a variable that was set after its sandbox was made.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VariableNote {
+    /// A number that no other variable of the sandbox has.
+    pub number: u32,
+    /// Its name.
+    pub name: String,
+    /// When it got the value that it has.
+    pub set_at: Timestamp,
 }
 
 /// What the use of a sandbox, or no use of it, brings about.
@@ -201,19 +216,19 @@ macro_rules! columns {
     () => {
         "(owner, dialect, name, state, created_at, started_at, ended_at, lease_until, end_reason,
           image, network, limits, env, metadata, program, ephemeral, last_result, pending, number, ordinal,
-          entrypoint, details, on_access, network_policy, volumes, id)"
+          entrypoint, details, on_access, network_policy, volumes, used_at, variables, id)"
     };
 }
 
 macro_rules! values {
     () => {
         "(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21,
-          ?22, ?23, ?24, ?25, ?26)"
+          ?22, ?23, ?24, ?25, ?26, ?27, ?28)"
     };
 }
 
 const INSERT: &str = concat!("INSERT INTO sandboxes ", columns!(), " VALUES ", values!());
-const UPDATE: &str = concat!("UPDATE sandboxes SET ", columns!(), " = ", values!(), " WHERE id = ?26");
+const UPDATE: &str = concat!("UPDATE sandboxes SET ", columns!(), " = ", values!(), " WHERE id = ?28");
 
 fn insert(connection: &Connection, record: &SandboxRecord, program: Option<&[u8]>) -> Result<(), Fault> {
     volume::volumes_check(connection, &record.volumes)?;
@@ -253,6 +268,8 @@ fn write(connection: &Connection, sql: &str, record: &SandboxRecord) -> rusqlite
         Json(record.on_access),
         record.network_policy.as_ref().map(Json),
         Json(&record.volumes),
+        record.used_at.map(Micros),
+        Json(&record.variables),
         Id(record.id),
     ])
 }
@@ -286,6 +303,8 @@ fn decode(row: &Row<'_>) -> rusqlite::Result<SandboxRecord> {
         on_access: row.get::<_, Json<_>>("on_access")?.0,
         network_policy: row.get::<_, Option<Json<_>>>("network_policy")?.map(|policy| policy.0),
         volumes: row.get::<_, Json<_>>("volumes")?.0,
+        used_at: time("used_at")?,
+        variables: row.get::<_, Json<_>>("variables")?.0,
     })
 }
 

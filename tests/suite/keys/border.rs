@@ -99,6 +99,36 @@ fn every_operation_on_another_keys_vm_finds_none() {
 }
 
 #[test]
+fn every_operation_on_another_keys_session_finds_none() {
+    let server = Server::start();
+    let operations = operations_on_one(&server, "sessions", "{session_id}");
+    assert!(operations.len() >= 9, "{operations:?}");
+    let (owner, other) = (server.key_create(&[]), server.key_create(&[]));
+    let (owner, other) = (server.with_key(&owner), server.with_key(&other));
+    let id = owner.post_empty("/api/sessions").ok()["id"].as_str().unwrap().to_owned();
+    let body =
+        json!({"path": "f", "content": "kept", "command": "true", "key": "A", "value": "b"}).to_string();
+    let _ = owner.send("POST", &format!("/api/files/{id}/content"), Some(body.as_bytes())).unwrap().ok();
+    for (method, path) in operations {
+        let path = path.replace("{session_id}", &id) + "?path=f";
+        let form = "--e\r\nContent-Disposition: form-data; name=\"path\"\r\n\r\nf\r\n--e\r\n\
+            Content-Disposition: form-data; name=\"file\"; filename=\"f\"\r\n\r\nx\r\n--e--\r\n";
+        let sent = match (method.as_str(), path.contains("/upload")) {
+            ("POST", true) => Some(("multipart/form-data; boundary=e", form.as_bytes())),
+            ("POST", false) => Some(("application/json", body.as_bytes())),
+            _ => None,
+        };
+        let answer = other.send_bytes(&method, &path, sent).unwrap().into_text();
+        assert_eq!(answer.header("ratelimit-limit"), None, "{method} {path}: nothing shows that it is there");
+        assert_eq!(answer.error(404), "Session not found", "{method} {path}");
+        let nobody = server.send_bytes(&method, &path, sent).unwrap().into_text();
+        assert_eq!(nobody.status, 401, "{method} {path}");
+    }
+    let kept = owner.get(&format!("/api/files/{id}/content?path=f")).ok();
+    assert_eq!(kept["content"], "kept");
+}
+
+#[test]
 fn an_administrator_has_everybodys_vms_by_name_unless_that_is_not_one() {
     let server = Server::start();
     let [one, two, admin] =

@@ -139,6 +139,16 @@ pub(crate) fn exec_signal_foreground(agent: &Agent, exec: &Exec, signal: i32) {
     }
 }
 
+/// As [`exec_interrupt`], also for what an exec that has ended left running.
+///
+/// # Errors
+/// A [`Failure`] when there is no such exec.
+pub(crate) fn exec_hang_up(agent: &Rc<Agent>, id: ExecId) -> Result<(), Failure> {
+    let exec = exec_find(agent, id)?;
+    exec_interrupt(agent, &exec);
+    Ok(())
+}
+
 /// Asks an exec's whole tree to end, one with a terminal as if that was hung up, and kills what is left of it after a
 /// while. Returns when it was asked.
 pub(crate) fn exec_interrupt(agent: &Rc<Agent>, exec: &Rc<Exec>) {

@@ -19,17 +19,17 @@ use rustix::{
     io::Errno,
 };
 
-pub(crate) use read::{file_open, file_read};
+pub(crate) use read::{file_open, file_read, file_send};
 pub(crate) use scratch::scratch_file;
 pub(crate) use worker::{Begun, Worker};
-pub(crate) use write::{Writing, file_write};
+pub(crate) use write::{LINKS_MAX, Target, Writing, file_write, is_draft, is_draft_of_new};
 
 use crate::failure::{failure, failure_os};
 
 /// How much of a file one job reads or writes: several frames, so that handing over jobs costs little.
 const JOB_BYTES: usize = 512 << 10;
 /// The bits that chmod(2) sets.
-const MODE_BITS: u32 = 0o7777;
+pub(crate) const MODE_BITS: u32 = 0o7777;
 /// Permission bits of folders that are made because something is to be below.
 pub(crate) const FOLDER_MODE: Mode = Mode::from_bits_truncate(0o755);
 
@@ -96,7 +96,7 @@ fn folder_make(path: &Path, mode: Mode, owner: Option<Owner>) -> Result<(), (Err
     }
 }
 
-fn mode_check(path: &GuestPath, mode: u32) -> Result<Mode, Failure> {
+fn mode_check(path: &impl std::fmt::Display, mode: u32) -> Result<Mode, Failure> {
     if mode & !MODE_BITS == 0 {
         Ok(Mode::from_bits_truncate(mode))
     } else {

@@ -37,9 +37,22 @@ pub(crate) async fn file_read(
         Err(failure) => return Ok(Err(failure)),
     };
     writer.event(&Event::FileOpened { size_bytes, mode }).await?;
+    file_send(worker, writer, what, file, offset, length.unwrap_or(u64::MAX)).await
+}
 
-    let mut offset = offset;
-    let mut left = length.unwrap_or(u64::MAX);
+/// Sends an open file's bytes from `offset`, `length` at most.
+///
+/// # Errors
+/// As [`file_read`].
+pub(crate) async fn file_send(
+    worker: &Worker,
+    writer: FrameWriter<'_>,
+    what: String,
+    file: File,
+    mut offset: u64,
+    length: u64,
+) -> Result<Result<(), Failure>, WireError> {
+    let mut left = length;
     let mut hold = (file, Vec::new());
     while left > 0 {
         let wanted = usize::try_from(left).map_or(JOB_BYTES, |left| left.min(JOB_BYTES));

@@ -6,7 +6,7 @@ use std::{
     io::{self, Write},
     os::{
         fd::{AsFd, OwnedFd},
-        unix::fs::MetadataExt,
+        unix::ffi::OsStrExt,
     },
     path::{Path, PathBuf},
     sync::atomic::{AtomicU64, Ordering},
@@ -18,7 +18,10 @@ use protocol::{
     frame::Kind,
 };
 use rustix::{
-    fs::{AtFlags, CWD, Gid, Mode, OFlags, Uid, fchmod, fchown, openat, renameat, unlinkat},
+    fs::{
+        AtFlags, CWD, FileType, Gid, Mode, OFlags, Stat, Uid, fchmod, fchown, lstat, openat, renameat,
+        unlinkat,
+    },
     io::Errno,
 };
 
@@ -26,6 +29,7 @@ use super::{Begun, FOLDER_MODE, JOB_BYTES, MODE_BITS, Owner, Worker, folders_mak
 use crate::{
     failure::{failure, failure_os},
     wire::{FrameReader, WireError},
+    workspace::Place,
 };
 
 /// A file of at most this much is small.
@@ -33,7 +37,21 @@ const SMALL_BYTES: usize = 64 << 10;
 /// Permission bits of a file of which nothing is said.
 const FILE_MODE: Mode = Mode::from_bits_truncate(0o644);
 /// As many links one after the other as the kernel follows: path_resolution(7).
-const LINKS_MAX: usize = 40;
+pub(crate) const LINKS_MAX: usize = 40;
+/// How the names of files begin that are being written.
+const DRAFT_PREFIX: &str = ".atoll-write-";
+/// The same, and there is nothing of the name that they get.
+const NEW_PREFIX: &str = ".atoll-write-new-";
+
+/// Whether a name is that of a file, or a tree, that is being written by an agent.
+pub(crate) fn is_draft(name: &[u8]) -> bool {
+    name.starts_with(DRAFT_PREFIX.as_bytes()) || name.starts_with(crate::tree::DRAFT_PREFIX.as_bytes())
+}
+
+/// Whether a name is that of a file that will be the first of its name.
+pub(crate) fn is_draft_of_new(name: &[u8]) -> bool {
+    name.starts_with(NEW_PREFIX.as_bytes())
+}
 
 /// Takes input frames until their end and makes them the content of the file. `alone` says that no exec runs.
 ///
@@ -44,10 +62,10 @@ pub(crate) async fn file_write(
     worker: &Worker,
     alone: bool,
     reader: &mut FrameReader<'_>,
-    path: GuestPath,
-    mode: u32,
+    target: impl Into<Target>,
+    mode: Option<u32>,
 ) -> Result<Result<(), Failure>, WireError> {
-    let mut writing = Writing::new(worker, alone, path, Some(mode));
+    let mut writing = Writing::new(worker, alone, target, mode);
     loop {
         let Some(header) = reader.header().await? else {
             return Err(WireError::Lost(io::ErrorKind::UnexpectedEof.into()));
@@ -88,8 +106,8 @@ pub(crate) struct Writing<'a> {
 
 impl<'a> Writing<'a> {
     /// Begins to write a file. Without a mode the file keeps the one that it has. `alone` says that no exec runs.
-    pub(crate) fn new(worker: &'a Worker, alone: bool, path: GuestPath, mode: Option<u32>) -> Self {
-        let stage = Some(Stage::Wanted { path, mode, owner: None });
+    pub(crate) fn new(worker: &'a Worker, alone: bool, target: impl Into<Target>, mode: Option<u32>) -> Self {
+        let stage = Some(Stage::Wanted { target: target.into(), mode, owner: None });
         Self { worker, alone, stage, step: None, chunk: Vec::new(), spare: Vec::new() }
     }
 
@@ -169,7 +187,7 @@ impl Drop for Writing<'_> {
 enum Stage {
     /// Nothing was done: the file is opened with the first bytes, so that a small one is one step.
     Wanted {
-        path: GuestPath,
+        target: Target,
         mode: Option<u32>,
         owner: Option<Owner>,
     },
@@ -182,9 +200,9 @@ enum Stage {
 impl Stage {
     fn write(self, bytes: &[u8]) -> Self {
         let opened = match self {
-            Self::Wanted { path, mode, owner } => {
-                let mode = mode.map(|mode| mode_check(&path, mode)).transpose();
-                mode.and_then(|mode| Draft::open(path, mode, owner))
+            Self::Wanted { target, mode, owner } => {
+                let mode = mode.map(|mode| mode_check(&target.shown(), mode)).transpose();
+                mode.and_then(|mode| Draft::open(&target, mode, owner))
             }
             Self::Open(draft) => Ok(draft),
             Self::Committed | Self::Failed(_) => return self,
@@ -203,52 +221,99 @@ impl Stage {
     }
 }
 
+/// Where a write goes.
+pub(crate) enum Target {
+    /// A path, its links followed as any program follows them.
+    Path(GuestPath),
+    /// A name below a folder, which nothing leaves.
+    Below { root: GuestPath, path: Vec<u8> },
+}
+
+impl From<GuestPath> for Target {
+    fn from(path: GuestPath) -> Self {
+        Self::Path(path)
+    }
+}
+
+impl Target {
+    /// As the request names it.
+    fn shown(&self) -> String {
+        match self {
+            Self::Path(path) => path.to_string(),
+            Self::Below { path, .. } => protocol::entry_name::shown(path),
+        }
+    }
+
+    /// The open folder and the name that the file gets in it, and what has the name now. Folders that are missing are
+    /// made.
+    fn resolve(&self, owner: Option<Owner>) -> Result<(Place, Option<Stat>), Failure> {
+        let what = format!("write {}", self.shown());
+        let failed = |errno: Errno| failure_os(&what, &errno.into());
+        let (place, found) = match self {
+            Self::Path(path) => {
+                let target = link_resolve(path)?;
+                let (Some(parent), Some(name)) = (target.parent(), target.file_name()) else {
+                    return Err(failure(FailureKind::WrongType, format!("{what}: it is a folder")));
+                };
+                // Nothing is made for what can't be written.
+                let found = match lstat(&target) {
+                    Ok(found) => Some(file_check(&what, found, FailureKind::WrongType)?),
+                    Err(Errno::NOENT) => None,
+                    Err(errno) => return Err(failed(errno)),
+                };
+                let folder = folder_open(parent, owner)?;
+                (Place { folder, name: name.as_bytes().to_vec() }, found)
+            }
+            Self::Below { root, path } => {
+                let place = Place::to_write(root, path, &what)?;
+                let found = place.stat().map_err(failed)?;
+                (place, found.map(|found| file_check(&what, found, FailureKind::Folder)).transpose()?)
+            }
+        };
+        Ok((place, found))
+    }
+}
+
+/// Whether what is there can be replaced by a file; `folder` says that it is one.
+fn file_check(what: &str, found: Stat, folder: FailureKind) -> Result<Stat, Failure> {
+    match FileType::from_raw_mode(found.st_mode) {
+        FileType::RegularFile => Ok(found),
+        FileType::Directory if folder == FailureKind::Folder => {
+            Err(failure(folder, format!("{what}: it is a folder")))
+        }
+        _ => Err(failure(FailureKind::WrongType, format!("{what}: it is not a regular file"))),
+    }
+}
+
 /// A file that has not got its name yet. Dropped, it is gone.
 struct Draft {
     /// As the request names it.
-    path: GuestPath,
+    shown: String,
     mode: Mode,
     file: File,
-    folder: OwnedFd,
-    /// Its name for now.
+    /// The name it gets.
+    place: Place,
+    /// Its name for now, in the same folder.
     name: String,
-    /// The name it gets, in the same folder.
-    target_name: PathBuf,
     is_committed: bool,
 }
 
 impl Draft {
-    fn open(path: GuestPath, mode: Option<Mode>, owner: Option<Owner>) -> Result<Self, Failure> {
-        let target = link_resolve(&path)?;
-        let replaced = match fs::symlink_metadata(&target) {
-            Ok(found) if found.is_file() => Some(found),
-            Ok(_) => {
-                return Err(failure(
-                    FailureKind::WrongType,
-                    format!("write {path}: it is not a regular file"),
-                ));
-            }
-            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
-            Err(error) => return Err(failure_os(format_args!("write {path}"), &error)),
-        };
-        let (Some(parent), Some(target_name)) = (target.parent(), target.file_name()) else {
-            return Err(failure(FailureKind::WrongType, format!("write {path}: it is a folder")));
-        };
-        let folder = folder_open(parent, owner)?;
-        let (name, file) = draft_create(&folder).map_err(|errno| {
-            failure_os(format_args!("make a file in {}", parent.display()), &errno.into())
-        })?;
+    fn open(target: &Target, mode: Option<Mode>, owner: Option<Owner>) -> Result<Self, Failure> {
+        let shown = target.shown();
+        let (place, replaced) = target.resolve(owner)?;
+        let (name, file) = draft_create(&place.folder, replaced.is_none())
+            .map_err(|errno| failure_os(format_args!("make a file beside {shown}"), &errno.into()))?;
         let kept = replaced
             .as_ref()
-            .map(|found| Mode::from_raw_mode(found.mode()) & Mode::from_bits_truncate(MODE_BITS));
+            .map(|found| Mode::from_raw_mode(found.st_mode) & Mode::from_bits_truncate(MODE_BITS));
         let mode = mode.or(kept).unwrap_or(FILE_MODE);
-        let kept = replaced.map(|found| (Uid::from_raw(found.uid()), Gid::from_raw(found.gid())));
+        let kept = replaced.map(|found| (Uid::from_raw(found.st_uid), Gid::from_raw(found.st_gid)));
         if let Some((uid, gid)) = kept.or(owner) {
             // As an ordinary write, it leaves the file with its owner; where that can't be, with the agent.
             let _ = fchown(&file, Some(uid), Some(gid));
         }
-        let target_name = target_name.into();
-        Ok(Self { path, mode, file, folder, name, target_name, is_committed: false })
+        Ok(Self { shown, mode, file, place, name, is_committed: false })
     }
 
     fn write(mut self, bytes: &[u8]) -> Result<Self, Failure> {
@@ -258,21 +323,21 @@ impl Draft {
 
     fn commit(mut self) -> Result<(), Failure> {
         fchmod(&self.file, self.mode)
-            .and_then(|()| renameat(&self.folder, &self.name, &self.folder, &self.target_name))
+            .and_then(|()| renameat(&self.place.folder, &self.name, &self.place.folder, &self.place.name[..]))
             .map_err(|errno| self.failure(&errno.into()))?;
         self.is_committed = true;
         Ok(())
     }
 
     fn failure(&self, error: &io::Error) -> Failure {
-        failure_os(format_args!("write {}", self.path), error)
+        failure_os(format_args!("write {}", self.shown), error)
     }
 }
 
 impl Drop for Draft {
     fn drop(&mut self) {
         if !self.is_committed {
-            let _ = unlinkat(&self.folder, &self.name, AtFlags::empty());
+            let _ = unlinkat(&self.place.folder, &self.name, AtFlags::empty());
         }
     }
 }
@@ -311,12 +376,13 @@ fn folder_failure((errno, path): (Errno, &Path)) -> Failure {
 }
 
 /// Makes an empty file with a name that is not in use. Its name is short, whatever the target's: a long one
-/// with something added could be too long.
-fn draft_create(folder: impl AsFd) -> Result<(String, File), Errno> {
+/// with something added could be too long. It says whether the target is new: whoever watches the folder sees that.
+fn draft_create(folder: impl AsFd, is_new: bool) -> Result<(String, File), Errno> {
     static COUNT: AtomicU64 = AtomicU64::new(0);
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     loop {
-        let name = format!(".atoll-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
+        let prefix = if is_new { NEW_PREFIX } else { DRAFT_PREFIX };
+        let name = format!("{prefix}{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
         match openat(&folder, &name, flags, Mode::RUSR | Mode::WUSR) {
             Ok(file) => return Ok((name, file.into())),
             Err(Errno::EXIST) => {}

@@ -85,7 +85,11 @@ impl From<Failure> for HttpError {
     fn from(failure: Failure) -> Self {
         let (status, code) = match failure.kind {
             FailureKind::NotFound => (StatusCode::NOT_FOUND, "FILE_NOT_FOUND"),
-            FailureKind::WrongType | FailureKind::Invalid => (StatusCode::BAD_REQUEST, "INVALID_REQUEST"),
+            FailureKind::WrongType
+            | FailureKind::Invalid
+            | FailureKind::Folder
+            | FailureKind::Outside
+            | FailureKind::TooLarge => (StatusCode::BAD_REQUEST, "INVALID_REQUEST"),
             FailureKind::Denied => (StatusCode::FORBIDDEN, "PERMISSION_DENIED"),
             FailureKind::LimitReached => (StatusCode::TOO_MANY_REQUESTS, "LIMIT_REACHED"),
             FailureKind::DiskFull => (StatusCode::INSUFFICIENT_STORAGE, "DISK_FULL"),

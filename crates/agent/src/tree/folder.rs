@@ -1,13 +1,13 @@
 //! Removes a whole folder.
 
-use std::os::fd::OwnedFd;
+use std::os::fd::AsFd;
 
 use protocol::{
     GuestPath,
     agent::{Failure, FailureKind},
 };
 use rustix::{
-    fs::{AtFlags, CWD, Mode, OFlags, open, unlinkat},
+    fs::{AtFlags, CWD, Mode, OFlags, openat, unlinkat},
     io::Errno,
 };
 
@@ -27,8 +27,28 @@ pub(crate) async fn folder_remove(worker: &Worker, path: GuestPath) -> Result<()
         return Err(failure(FailureKind::Invalid, "remove /: it is the root"));
     }
     let target = path.clone();
-    let removal = worker.run(move || removal_begin(&target)).await?;
-    let Some(mut removal) = removal else { return Ok(()) };
+    let removal = worker
+        .run(move || match removal_begin(CWD, target.as_str().as_bytes()) {
+            Ok(removal) => Ok(Some(removal)),
+            Err(Errno::NOENT) => Ok(None),
+            Err(errno) => Err(failure_os(format_args!("remove {target}"), &errno.into())),
+        })
+        .await?;
+    let Some(removal) = removal else { return Ok(()) };
+    removal_run(worker, removal).await?;
+    worker
+        .run(move || match unlinkat(CWD, path.as_str(), AtFlags::REMOVEDIR) {
+            Ok(()) | Err(Errno::NOENT) => Ok(()),
+            Err(errno) => Err(failure_os(format_args!("remove {path}"), &errno.into())),
+        })
+        .await
+}
+
+/// Removes what is in a folder, in steps between which others are served.
+///
+/// # Errors
+/// A [`Failure`] when something can't be removed.
+pub(crate) async fn removal_run(worker: &Worker, mut removal: Removal) -> Result<(), Failure> {
     loop {
         let (returned, is_done) = worker
             .run(move || {
@@ -38,25 +58,20 @@ pub(crate) async fn folder_remove(worker: &Worker, path: GuestPath) -> Result<()
             .await?;
         removal = returned;
         if is_done {
-            break;
+            return Ok(());
         }
     }
-    worker
-        .run(move || match unlinkat(CWD, path.as_str(), AtFlags::REMOVEDIR) {
-            Ok(()) | Err(Errno::NOENT) => Ok(()),
-            Err(errno) => Err(failure_os(format_args!("remove {path}"), &errno.into())),
-        })
-        .await
 }
 
-fn removal_begin(path: &GuestPath) -> Result<Option<Removal>, Failure> {
+/// Begins to remove what is in the folder that has a name in another.
+///
+/// # Errors
+/// When it is no folder, or can't be read.
+pub(crate) fn removal_begin(place: impl AsFd, name: &[u8]) -> Result<Removal, Errno> {
     let flags = beneath::FOLDER | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let failed = |errno: Errno| failure_os(format_args!("remove {path}"), &errno.into());
-    let folder: OwnedFd = match open(path.as_str(), flags, Mode::empty()) {
-        Ok(folder) => folder,
-        Err(Errno::NOENT) => return Ok(None),
-        Err(Errno::LOOP) => return Err(failed(Errno::NOTDIR)),
-        Err(errno) => return Err(failed(errno)),
-    };
-    Removal::new(&folder, None).map(Some).map_err(failed)
+    match openat(place, name, flags, Mode::empty()) {
+        Ok(folder) => Removal::new(&folder, None),
+        Err(Errno::LOOP) => Err(Errno::NOTDIR),
+        Err(errno) => Err(errno),
+    }
 }

@@ -24,8 +24,9 @@ mod tests;
 mod walk;
 mod write;
 
-pub(crate) use folder::folder_remove;
+pub(crate) use folder::{folder_remove, removal_begin, removal_run};
 pub(crate) use read::tree_read;
+pub(crate) use remove::Removal;
 pub(crate) use write::tree_write;
 
 /// The unit of a tar stream.
@@ -37,4 +38,4 @@ const ENTRIES_MAX: u64 = 1_000_000;
 /// What the header of a header may have: a long name, extended attributes.
 const EXTRA_BYTES_MAX: usize = 1 << 20;
 /// How the names begin that trees have while they are unpacked.
-const DRAFT_PREFIX: &str = ".atoll-tree-";
+pub(crate) const DRAFT_PREFIX: &str = ".atoll-tree-";

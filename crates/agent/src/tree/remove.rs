@@ -17,7 +17,7 @@ const STEP_NAMES: usize = 2048;
 const PASSES_MAX: usize = 64;
 
 /// A removal that has come to some place.
-pub(super) struct Removal {
+pub(crate) struct Removal {
     levels: Vec<Level>,
     /// A name in the folder that stays.
     spared: Option<Vec<u8>>,

@@ -16,3 +16,4 @@ mod ports;
 mod terminals;
 mod trees;
 mod wire;
+mod workspace;

@@ -151,8 +151,10 @@ fn it_ends_with_its_first_process_whoever_else_holds_it() {
 #[test]
 fn a_follower_that_does_not_read_slows_the_program_down() {
     let agent = Agent::start();
-    let before = agent.rss_bytes();
     let mut connection = agent.connect();
+    // Before it answers, the process may be another program yet.
+    assert_eq!(connection.ask(&Request::Ping), Event::Pong);
+    let before = agent.rss_bytes();
     let spec = with_terminal(shell("stty raw; exec yes"));
     connection.send(&Request::ExecStart(spec.clone()));
     let pid = connection.started();

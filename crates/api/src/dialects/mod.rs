@@ -3,4 +3,5 @@
 pub(crate) mod executor;
 pub(crate) mod opensandbox;
 pub(crate) mod sandbox_service;
+pub(crate) mod sessions;
 pub(crate) mod vms;

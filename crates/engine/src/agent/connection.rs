@@ -1,8 +1,8 @@
 //! Frames over a socket, as values.
 
 use std::{
-    future::{Future, poll_fn},
-    pin::pin,
+    future::poll_fn,
+    io,
     task::{Context, Poll, ready},
 };
 
@@ -13,10 +13,7 @@ use protocol::{
 };
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    net::{
-        UnixStream,
-        unix::{ReadHalf, WriteHalf},
-    },
+    net::UnixStream,
 };
 
 /// Why a conversation ended early.
@@ -24,7 +21,7 @@ use tokio::{
 pub(crate) enum AgentError {
     /// The agent is gone, and the sandbox with it.
     #[error("the connection to the agent broke")]
-    Gone(#[source] std::io::Error),
+    Gone(#[source] io::Error),
     /// What came is not a frame, or not one that fits here.
     #[error("the agent does not keep to the protocol")]
     Protocol(#[source] FrameError),
@@ -38,7 +35,7 @@ pub(crate) enum AgentError {
 
 impl AgentError {
     /// The error of a frame that has no meaning where it came.
-    pub(super) fn unexpected_frame(kind: Kind) -> Self {
+    pub(crate) fn unexpected_frame(kind: Kind) -> Self {
         Self::Protocol(FrameError::UnknownKind(kind as u8))
     }
 }
@@ -49,8 +46,8 @@ impl From<FrameError> for AgentError {
     }
 }
 
-impl From<std::io::Error> for AgentError {
-    fn from(error: std::io::Error) -> Self {
+impl From<io::Error> for AgentError {
+    fn from(error: io::Error) -> Self {
         Self::Gone(error)
     }
 }
@@ -83,8 +80,7 @@ impl Connection {
 
     /// Both directions, to be used at the same time.
     pub(crate) fn split(&mut self) -> (Receiving<'_>, Sending<'_>) {
-        let (read, write) = self.socket.split();
-        (Receiving { socket: read, received: &mut self.received }, Sending(write))
+        (Receiving::new(&self.socket, &mut self.received), Sending::new(&self.socket))
     }
 
     /// The socket, where the conversation has become something else, and what of that has come already.
@@ -126,29 +122,47 @@ impl Connection {
 }
 
 /// The direction to the agent.
-pub(crate) struct Sending<'a>(WriteHalf<'a>);
+pub(crate) struct Sending<'a>(&'a UnixStream);
 
-impl Sending<'_> {
+impl<'a> Sending<'a> {
+    /// One over a socket that is written nowhere else.
+    pub(crate) fn new(socket: &'a UnixStream) -> Self {
+        Self(socket)
+    }
+
     /// Sends whole frames.
-    pub(crate) async fn send(&mut self, frames: &[u8]) -> Result<(), AgentError> {
-        Ok(self.0.write_all(frames).await?)
+    pub(crate) async fn send(&mut self, mut frames: &[u8]) -> Result<(), AgentError> {
+        while !frames.is_empty() {
+            self.0.writable().await?;
+            match self.0.try_write(frames) {
+                Ok(sent) => frames = &frames[sent..],
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(())
     }
 }
 
 /// The direction from the agent.
 pub(crate) struct Receiving<'a> {
-    socket: ReadHalf<'a>,
+    socket: &'a UnixStream,
     received: &'a mut BytesMut,
 }
 
-impl Receiving<'_> {
+impl<'a> Receiving<'a> {
+    /// One over a socket that is read nowhere else, with what came of it already.
+    pub(crate) fn new(socket: &'a UnixStream, received: &'a mut BytesMut) -> Self {
+        Self { socket, received }
+    }
+
     /// The next frame. One that was not waited for is not lost.
     pub(crate) async fn next(&mut self) -> Result<Incoming, AgentError> {
         poll_fn(|context| self.poll_next(context)).await
     }
 
     /// The next answer where no output can come.
-    pub(super) async fn answer(&mut self) -> Result<Event, AgentError> {
+    pub(crate) async fn answer(&mut self) -> Result<Event, AgentError> {
         match self.next().await? {
             Incoming::Event(Event::Failed(failure)) => Err(AgentError::Failed(failure)),
             Incoming::Event(event) => Ok(event),
@@ -178,11 +192,15 @@ impl Receiving<'_> {
 
     fn poll_read_more(&mut self, context: &mut Context<'_>, wanted: usize) -> Poll<Result<(), AgentError>> {
         self.received.reserve(wanted.saturating_sub(self.received.len()).max(READ_BYTES));
-        let read = pin!(self.socket.read_buf(self.received)).poll(context);
-        Poll::Ready(match ready!(read)? {
-            0 => Err(AgentError::Gone(std::io::ErrorKind::UnexpectedEof.into())),
-            _ => Ok(()),
-        })
+        loop {
+            ready!(self.socket.poll_read_ready(context))?;
+            match self.socket.try_read_buf(self.received) {
+                Ok(0) => return Poll::Ready(Err(AgentError::Gone(io::ErrorKind::UnexpectedEof.into()))),
+                Ok(_) => return Poll::Ready(Ok(())),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) => return Poll::Ready(Err(error.into())),
+            }
+        }
     }
 }
 

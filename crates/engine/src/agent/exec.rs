@@ -137,6 +137,13 @@ pub(crate) fn retain_bytes(wanted: u64, limits: &Limits) -> u64 {
     wanted.min(limits.memory_bytes / RETAINED_PART)
 }
 
+/// Sends one request.
+pub(crate) async fn request_send(connection: &mut Connection, request: &Request) -> Result<(), AgentError> {
+    let mut frames = Vec::new();
+    push_request(&mut frames, request)?;
+    connection.send(&frames).await
+}
+
 /// Whether the agent answers at all.
 pub(crate) async fn ping(connection: &mut Connection) -> Result<(), AgentError> {
     let mut frames = Vec::new();
@@ -150,14 +157,7 @@ pub(crate) async fn ping(connection: &mut Connection) -> Result<(), AgentError> 
 
 /// Makes a folder and those above it, where they are missing.
 pub(crate) async fn folder_create(connection: &mut Connection, path: GuestPath) -> Result<(), AgentError> {
-    let mut frames = Vec::new();
-    push_request(&mut frames, &Request::FolderCreate { path, mode: 0o755 })?;
-    connection.send(&frames).await?;
-    match connection.answer().await? {
-        Event::Done => Ok(()),
-        Event::Failed(failure) => Err(AgentError::Failed(failure)),
-        event => Err(AgentError::Unexpected(event)),
-    }
+    request_done(connection, &Request::FolderCreate { path, mode: 0o755 }).await
 }
 
 /// Reads the beginning of a file, up to so many bytes.
@@ -215,6 +215,28 @@ pub(crate) async fn exec_input(
     sending.send(&frame::encode(Kind::InputEnd, &[])?).await
 }
 
+/// Feeds the started exec its standard input, while it keeps what the exec writes: an exec that writes before it has
+/// read everything goes on.
+pub(crate) async fn exec_feed_collect(
+    connection: &mut Connection,
+    input: Option<Vec<u8>>,
+    output_bytes_max: u64,
+) -> Result<ExecOutput, AgentError> {
+    let Some(input) = input else { return exec_collect_started(connection, output_bytes_max).await };
+    let (mut receiving, mut sending) = connection.split();
+    let (pieces, fed) = mpsc::channel(1);
+    pieces.try_send(input).map_err(|_| AgentError::Gone(std::io::ErrorKind::BrokenPipe.into()))?;
+    drop(pieces);
+    let feed = async {
+        exec_input(&mut sending, fed).await?;
+        std::future::pending().await
+    };
+    tokio::select! {
+        collected = collect(&mut receiving, output_bytes_max) => collected,
+        failed = feed => failed,
+    }
+}
+
 /// Runs an exec to its end and keeps what it writes.
 pub(crate) async fn exec_collect(
     connection: &mut Connection,
@@ -230,11 +252,14 @@ pub(crate) async fn exec_collect_started(
     connection: &mut Connection,
     output_bytes_max: u64,
 ) -> Result<ExecOutput, AgentError> {
+    collect(&mut connection.split().0, output_bytes_max).await
+}
+
+async fn collect(receiving: &mut Receiving<'_>, output_bytes_max: u64) -> Result<ExecOutput, AgentError> {
     let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
     let room = usize::try_from(output_bytes_max).unwrap_or(usize::MAX);
-    let (mut receiving, _) = connection.split();
     loop {
-        let (into, bytes) = match exec_next(&mut receiving).await? {
+        let (into, bytes) = match exec_next(receiving).await? {
             ExecEvent::Stdout(bytes) => (&mut stdout, bytes),
             ExecEvent::Stderr(bytes) => (&mut stderr, bytes),
             ExecEvent::Ended(end) => return Ok(ExecOutput { stdout, stderr, end }),
@@ -247,11 +272,9 @@ pub(crate) async fn exec_collect_started(
 /// How long a connection inside the sandbox may take to be refused or accepted.
 const DIAL_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Asks for what turns the connection into a stream of its own.
-pub(crate) async fn stream_open(connection: &mut Connection, request: &Request) -> Result<(), AgentError> {
-    let mut frames = Vec::new();
-    push_request(&mut frames, request)?;
-    connection.send(&frames).await?;
+/// Asks for what is answered by nothing but that it is done, which may make the connection a stream of its own.
+pub(crate) async fn request_done(connection: &mut Connection, request: &Request) -> Result<(), AgentError> {
+    request_send(connection, request).await?;
     match connection.answer().await? {
         Event::Done => Ok(()),
         event => Err(AgentError::Unexpected(event)),

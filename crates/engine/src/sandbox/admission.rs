@@ -79,6 +79,8 @@ pub(crate) fn admit(caller: &Caller, spec: SandboxSpec, settings: &Settings) -> 
         details: spec.details,
         on_access: spec.on_access,
         volumes: Vec::new(),
+        used_at: None,
+        variables: Vec::new(),
     };
     Ok(Admitted { record, program, volumes: spec.volumes })
 }
@@ -155,7 +157,8 @@ fn within<T: PartialOrd + std::fmt::Display>(
     }
 }
 
-fn env_check(env: &[(String, String)]) -> Result<()> {
+/// Whether Linux passes such an environment to a process.
+pub(super) fn env_check(env: &[(String, String)]) -> Result<()> {
     let bad = |name: &str| name.is_empty() || name.contains(['=', '\0']);
     if let Some((name, _)) = env.iter().find(|(name, value)| bad(name) || value.contains('\0')) {
         return Err(Error::invalid(

@@ -11,7 +11,7 @@ use protocol::{
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::{
-    Archive, Error, ImageSpec, Result, Sandbox, Snapshot,
+    Archive, Error, ImageSpec, Result, Sandbox, Snapshot, VariableNote,
     log::LogLine,
     program::{CommandSpec, ProgramFile, ProgramResult},
     snapshot::SnapshotSpec,
@@ -32,12 +32,16 @@ pub(crate) enum Command {
     Operate(Operate),
     /// Somebody begins to use it: what it takes to be used is done first.
     Access { reply: oneshot::Sender<Result<()>> },
+    /// Somebody asked for it, which counts as use and takes nothing to be done.
+    Touch { reply: oneshot::Sender<()> },
     /// Somebody does not use it any more: one for each `Access`, however that was answered.
     AccessEnd,
     /// Have its lease end at another time.
     LeaseSet { until: Timestamp, by: String, reply: oneshot::Sender<Result<()>> },
     /// Change words of its metadata, or take them away.
     MetadataPatch { patch: BTreeMap<String, Option<String>>, by: String, reply: oneshot::Sender<Result<()>> },
+    /// Set a variable of its environment.
+    VariableSet { name: String, value: String, by: String, reply: oneshot::Sender<Result<VariableNote>> },
     /// Change whom it may reach.
     NetworkPolicyChange { change: PolicyChange, by: String, reply: oneshot::Sender<Result<NetworkPolicy>> },
     /// All its processes have ended by themselves.

@@ -94,11 +94,11 @@ pub(super) struct Done {
 }
 
 /// How much longer than its own time limit a command may take before its sandbox is taken for stuck.
-const GRACE: Duration = Duration::from_secs(10);
+pub(crate) const GRACE: Duration = Duration::from_secs(10);
 /// A tar stream without entries: its end marker.
 const EMPTY_TAR: [u8; 1024] = [0; 1024];
 /// How long an agent may take for what it does by itself.
-pub(super) const AGENT_PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const AGENT_PATIENCE: Duration = Duration::from_secs(60);
 
 /// What an operation needs.
 pub(super) struct Operation {
@@ -267,10 +267,7 @@ impl Operation {
     }
 
     pub(super) async fn connect(&self) -> Result<Connection> {
-        let socket = self.engine.runtime.agent_connect(self.record.id).await;
-        socket.map(Connection::new).map_err(|error| {
-            Error::new(ErrorKind::SandboxEnded, "The sandbox ended while the request ran").caused_by(error)
-        })
+        self.engine.agent_connect(self.record.id).await
     }
 
     async fn ping(&self) -> Result<()> {

@@ -260,6 +260,13 @@ impl State {
             Command::Operate(operate) => self.operate(operate).await,
             Command::Access { reply } => self.access(reply).await,
             Command::AccessEnd => self.access_end(),
+            Command::Touch { reply } => {
+                self.touch().await;
+                let _ = reply.send(());
+            }
+            Command::VariableSet { name, value, by, reply } => {
+                let _ = reply.send(self.variable_set(name, value, &by).await);
+            }
             Command::LeaseSet { until, by, reply } => {
                 let _ = reply.send(self.lease_set(until, &by).await);
             }

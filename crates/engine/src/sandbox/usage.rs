@@ -46,14 +46,30 @@ impl State {
             let _ = reply.send(Err(paused()));
             return;
         }
-        if let Some(seconds) = renew_s {
-            self.lease_renew(Duration::from_secs(seconds.into())).await;
-        }
+        self.used(renew_s).await;
         if asleep {
             let what = What::Resume { or_running: true, reply };
             self.operate(Operate { by: "access".to_owned(), what }).await;
         } else {
             let _ = reply.send(Ok(()));
+        }
+    }
+
+    /// It was used for a moment, in a way that it need not be awake for.
+    pub(super) async fn touch(&mut self) {
+        self.usage.last = Instant::now();
+        self.used(self.task.record.on_access.renew_s).await;
+    }
+
+    /// Notes that it is used, of one whose lease that renews.
+    async fn used(&mut self, renew_s: Option<u32>) {
+        let Some(seconds) = renew_s.filter(|_| self.task.record.ended_at.is_none() || self.up) else {
+            return;
+        };
+        self.task.record.used_at = Some(Timestamp::now());
+        if !self.lease_renew(Duration::from_secs(seconds.into())).await {
+            // The record gets it with the next renewal.
+            self.view_update();
         }
     }
 
@@ -76,16 +92,19 @@ impl State {
         self.usage.last = Instant::now();
     }
 
-    async fn lease_renew(&mut self, by: Duration) {
-        let Some(until) = self.task.record.lease_until else { return };
+    /// Has its lease end so much later than now, and returns whether that was written.
+    async fn lease_renew(&mut self, by: Duration) -> bool {
+        let Some(until) = self.task.record.lease_until else { return false };
         let renewed = later(Timestamp::now(), by);
         if renewed <= later(until, RENEWAL_MIN) {
-            return;
+            return false;
         }
         self.task.record.lease_until = Some(renewed);
         if let Err(error) = self.record_write(None, "access").await {
             self.task.record.lease_until = Some(until);
             tracing::error!(sandbox = %self.task.record.id, ?error, "a lease was not renewed");
+            return false;
         }
+        true
     }
 }

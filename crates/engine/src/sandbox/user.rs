@@ -12,9 +12,9 @@ use crate::{
 
 /// A user, by numbers of the sandbox.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct User {
-    pub(super) uid: u32,
-    pub(super) gid: u32,
+pub(crate) struct User {
+    pub(crate) uid: u32,
+    pub(crate) gid: u32,
     /// Name and home; of root they are in the environment already.
     account: Option<(String, String)>,
 }
@@ -67,7 +67,7 @@ impl User {
     }
 
     /// The environment of this user's programs: the image's, its own, and over them the sandbox's.
-    pub(super) fn environment(&self, base: &Base, sandbox: &[(String, String)]) -> Vec<(String, String)> {
+    pub(crate) fn environment(&self, base: &Base, sandbox: &[(String, String)]) -> Vec<(String, String)> {
         let own = match (self.uid, &self.account) {
             (0, _) => Vec::new(),
             (_, Some((name, home))) => {
@@ -84,7 +84,7 @@ impl User {
 }
 
 /// A user of a sandbox, as its own tables say; its root if none is wanted.
-pub(super) async fn user_look(connection: &mut Connection, wanted: Option<&str>) -> Result<User> {
+pub(crate) async fn user_look(connection: &mut Connection, wanted: Option<&str>) -> Result<User> {
     let Some(wanted) = wanted else { return Ok(User::root()) };
     let users = table_read(connection, User::TABLE).await?;
     let groups =
@@ -96,7 +96,7 @@ pub(super) async fn user_look(connection: &mut Connection, wanted: Option<&str>)
 }
 
 /// Whose what runs in a sandbox is, as its image says.
-pub(super) async fn image_user_look(connection: &mut Connection, base: &Base) -> Result<User> {
+pub(crate) async fn image_user_look(connection: &mut Connection, base: &Base) -> Result<User> {
     user_look(connection, base.user.as_deref()).await.map_err(|error| match (error.kind(), &base.user) {
         (ErrorKind::Unavailable, Some(user)) => {
             Error::invalid("image", format!("its programs are to run as {user:?}, who is not in its tables"))

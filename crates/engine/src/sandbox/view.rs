@@ -31,6 +31,8 @@ pub(crate) fn view_of(record: &SandboxRecord) -> Sandbox {
         on_access: record.on_access,
         details: record.details.clone(),
         env: Arc::new(record.env.clone()),
+        variables: Arc::new(record.variables.clone()),
+        used_at: record.used_at,
         program: summary.and_then(|summary| serde_json::from_value::<ProgramSummary>(summary.clone()).ok()),
         last_result: record
             .last_result

@@ -200,6 +200,14 @@ pub fn pool_space(data: &DataDir) -> io::Result<PoolSpace> {
     space(data.storage().as_path())
 }
 
+/// How much room the file system of the data directory has, which is the machine's own.
+///
+/// # Errors
+/// When it can't be asked.
+pub fn machine_space(data: &DataDir) -> io::Result<PoolSpace> {
+    space(data.root().as_path())
+}
+
 /// Opens the pool of `data`, made where it is missing. Needs root and the data directory's lock.
 ///
 /// In this order: a btrfs mounted at `storage/` (by an earlier start or by the operator); the btrfs below the

@@ -65,6 +65,8 @@ pub(crate) fn record() -> SandboxRecord {
         on_access: OnAccess::default(),
         network_policy: None,
         volumes: Vec::new(),
+        used_at: None,
+        variables: Vec::new(),
     }
 }
 

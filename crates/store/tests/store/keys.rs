@@ -91,6 +91,6 @@ fn a_server_of_another_version_is_left_alone() {
     let other = Connection::open(fixture.path.as_path()).unwrap();
     other.pragma_update(None, "user_version", 99).unwrap();
     let refusal = Store::open_beside(&fixture.path).unwrap_err();
-    assert!(matches!(refusal, OpenError::OtherVersion { found: 99, known: 10, .. }), "{refusal}");
+    assert!(matches!(refusal, OpenError::OtherVersion { found: 99, known: 11, .. }), "{refusal}");
     drop((other, server));
 }

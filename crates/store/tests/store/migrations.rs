@@ -47,6 +47,8 @@ fn row() -> SandboxRecord {
         on_access: OnAccess::default(),
         network_policy: None,
         volumes: Vec::new(),
+        used_at: None,
+        variables: Vec::new(),
     }
 }
 

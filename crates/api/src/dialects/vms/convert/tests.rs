@@ -47,6 +47,8 @@ fn vm() -> Sandbox {
         entrypoint: None,
         on_access: engine::OnAccess::default(),
         details: None,
+        used_at: None,
+        variables: std::sync::Arc::default(),
         env: std::sync::Arc::default(),
         program: None,
         last_result: None,

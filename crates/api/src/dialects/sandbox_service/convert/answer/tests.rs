@@ -38,6 +38,8 @@ fn sandbox() -> Sandbox {
         entrypoint: None,
         on_access: engine::OnAccess::default(),
         details: None,
+        used_at: None,
+        variables: std::sync::Arc::default(),
         env: std::sync::Arc::default(),
         program: Some(program(Mode::Oneshot, false)),
         last_result: None,

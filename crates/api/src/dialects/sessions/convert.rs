@@ -20,7 +20,7 @@ use super::{
     error::SessionsError,
     session::wrong,
     types::{
-        AmountBody, ContentBody, ContentRequest, ExecuteBody, NodeBody, ProcessBody, SessionBody,
+        AmountBody, ContentBody, ContentRequest, NodeBody, OutcomeBody, ProcessBody, SessionBody,
         SessionRequest, StatsBody, VariableBody,
     },
 };
@@ -154,7 +154,7 @@ pub(super) fn content_wanted(request: ContentRequest) -> Result<(String, Vec<u8>
 }
 
 /// What a command gave.
-pub(super) fn execute_body(result: ExecResult) -> ExecuteBody {
+pub(super) fn execute_body(result: ExecResult) -> OutcomeBody {
     let text = |bytes: Vec<u8>| {
         String::from_utf8(bytes)
             .unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned())
@@ -173,7 +173,7 @@ pub(super) fn execute_body(result: ExecResult) -> ExecuteBody {
         note("Command timed out\n".to_owned());
     }
     let exit_code = if result.timed_out { EXIT_CODE_TIMED_OUT } else { exit_code(result.status) };
-    ExecuteBody { stdout: text(result.stdout), stderr, exit_code }
+    OutcomeBody { stdout: text(result.stdout), stderr, exit_code }
 }
 
 /// The status as a shell has it.

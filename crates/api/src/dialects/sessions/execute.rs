@@ -9,7 +9,7 @@ use super::{
     convert,
     error::SessionsError,
     session::{Session, read, required, wrong},
-    types::{ExecuteBody, ExecuteRequest, ProcessBody},
+    types::{ExecuteRequest, OutcomeBody, ProcessBody},
 };
 use crate::{
     error::ErrorBody,
@@ -26,7 +26,7 @@ use crate::{
     params(("session_id" = String, Path, description = "The session")),
     request_body = ExecuteRequest,
     responses(
-        (status = 200, description = "What it gave, however it ended", body = ExecuteBody),
+        (status = 200, description = "What it gave, however it ended", body = OutcomeBody),
         (status = 400, description = "No command, or there is no such program", body = ErrorBody),
         (status = 404, description = "There is no such session", body = ErrorBody),
         (status = 409, description = "It has ended", body = ErrorBody),
@@ -39,7 +39,7 @@ pub(super) async fn command_execute(
     State(settings): State<Arc<ApiSettings>>,
     session: Result<Session, SessionsError>,
     body: Result<JsonBody<ExecuteRequest>, Rejection>,
-) -> Result<Json<ExecuteBody>, SessionsError> {
+) -> Result<Json<OutcomeBody>, SessionsError> {
     let ExecuteRequest { command, args } = read(or_default(body))?;
     let command = required(command.as_deref(), "Command is required")?.to_owned();
     if args.iter().chain([&command]).any(|text| text.contains('\0')) {

@@ -11,9 +11,9 @@ mod error;
 mod execute;
 mod files;
 mod id;
+mod lifecycle;
 mod rates;
 mod session;
-mod sessions;
 mod socket;
 mod system;
 mod types;
@@ -44,9 +44,9 @@ const KEY: Policy = Policy { admits: Identity::key_or_open, refuse: Refusal::res
 pub(crate) fn routes() -> OpenApiRouter<ApiState> {
     let router = OpenApiRouter::default()
         // /api/sessions
-        .routes(routes!(sessions::session_create))
+        .routes(routes!(lifecycle::session_create))
         // /api/sessions/{session_id}
-        .routes(routes!(sessions::session_get))
+        .routes(routes!(lifecycle::session_get))
         // /api/files/{session_id}/tree
         .routes(routes!(files::tree_get))
         // /api/files/{session_id}/content

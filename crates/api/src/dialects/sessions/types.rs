@@ -121,7 +121,7 @@ pub(super) struct ExecuteRequest {
 /// What a command gave.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct ExecuteBody {
+pub(super) struct OutcomeBody {
     /// What it wrote to standard output. Bytes that are no UTF-8 are shown as U+FFFD.
     pub(super) stdout: String,
     /// The same of standard error.

@@ -1,6 +1,7 @@
 //! A WebSocket that speaks JSON, as a page in a browser would.
 
 use std::{
+    io::ErrorKind,
     net::{SocketAddr, TcpStream},
     time::Duration,
 };
@@ -24,6 +25,8 @@ pub enum Incoming {
     Json(Value),
     /// The server has closed, with this code if it said one.
     Closed(Option<u16>),
+    /// Nothing came for longer than any test may take.
+    Silence,
 }
 
 impl Socket {
@@ -85,7 +88,7 @@ impl Socket {
     ///
     /// # Panics
     /// When nothing comes for too long, or no JSON.
-    pub fn next(&mut self) -> Incoming {
+    pub fn incoming(&mut self) -> Incoming {
         loop {
             match self.0.read() {
                 Ok(Message::Text(text)) => {
@@ -97,6 +100,7 @@ impl Socket {
                 Err(Error::ConnectionClosed | Error::AlreadyClosed | Error::Protocol(_)) => {
                     return Incoming::Closed(None);
                 }
+                Err(Error::Io(error)) if error.kind() == ErrorKind::WouldBlock => return Incoming::Silence,
                 Err(error) => panic!("the connection broke: {error}"),
             }
         }
@@ -108,9 +112,9 @@ impl Socket {
     /// When the connection is closed instead.
     #[must_use]
     pub fn json(&mut self) -> Value {
-        match self.next() {
+        match self.incoming() {
             Incoming::Json(message) => message,
-            Incoming::Closed(code) => panic!("the server has closed the connection: {code:?}"),
+            other => panic!("no message, but {other:?}"),
         }
     }
 

@@ -8,6 +8,7 @@ mod files;
 mod lifecycle;
 mod rates;
 mod socket;
+mod terminals;
 mod upload;
 
 use blackbox::{Client, Server, Socket};

@@ -13,7 +13,7 @@ fn input(socket: &mut Socket, terminal: &str, data: &str) {
 
 fn closed(socket: &mut Socket) -> Option<u16> {
     loop {
-        if let Incoming::Closed(code) = socket.next() {
+        if let Incoming::Closed(code) = socket.incoming() {
             return code;
         }
     }

@@ -11,7 +11,10 @@ use std::{
     os::fd::{AsRawFd, OwnedFd},
 };
 
-use protocol::{GuestPath, agent::Failure};
+use protocol::{
+    GuestPath,
+    agent::{Failure, FailureKind},
+};
 use rustix::{
     fs::{
         Dir, FileType, Mode, OFlags,
@@ -22,7 +25,7 @@ use rustix::{
 
 use super::merge::Changes;
 use crate::{
-    failure::failure_os,
+    failure::{failure, failure_os},
     files::{is_draft, is_draft_of_new},
     workspace::{
         list::{FOLDER, joined},
@@ -105,7 +108,14 @@ impl Watcher {
             is_blind: false,
             is_gone: false,
         };
-        watcher.folder_add(Vec::new(), false).map_err(failed)?;
+        watcher.folder_add(Vec::new(), false).map_err(|errno| match errno {
+            // inotify(7): the limit of watches, not a disk's.
+            Errno::NOSPC => failure(
+                FailureKind::LimitReached,
+                format!("watch {root}: no more folders can be watched (fs.inotify.max_user_watches)"),
+            ),
+            errno => failed(errno),
+        })?;
         Ok(watcher)
     }
 

@@ -16,6 +16,7 @@ mod runc;
 mod samples;
 mod server;
 mod snapshots;
+mod terminals;
 
 use std::{error::Error, fs, path::PathBuf, process::ExitCode};
 
@@ -91,6 +92,10 @@ fn bench(options: &Cli) -> Outcome<()> {
         let server = Server::start(&options.binary, &options.toolchains, "warn")?;
         opensandbox::measure(&server, options.rounds.max(1) * 10, options.python.as_deref())?
     };
+    let shown = {
+        let server = Server::start(&options.binary, &options.toolchains, "warn")?;
+        terminals::measure(&server, options.rounds.max(1) * 20)?
+    };
     let inside = {
         // A server of its own: writing the log takes time too.
         let server =
@@ -98,7 +103,7 @@ fn bench(options: &Cli) -> Outcome<()> {
         rounds::break_down(&server, options.launches.max(1))?
     };
     machine.finish();
-    let report = Report::new(machine, &times, &snapshots, &entered, inside);
+    let report = Report::new(machine, &times, &snapshots, &entered, &shown, inside);
     print!("{}", report.table());
     if let Some(file) = &options.json {
         let json = serde_json::to_string_pretty(&report).during("write the report")?;

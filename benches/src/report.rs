@@ -11,6 +11,7 @@ use crate::{
     rounds::{AT_ONCE, Inside, Times},
     samples::Samples,
     snapshots::{self, FORKS},
+    terminals,
 };
 
 /// Everything that was measured.
@@ -51,6 +52,7 @@ impl Report {
         times: &Times,
         kept: &snapshots::Times,
         entered: &opensandbox::Times,
+        shown: &terminals::Times,
         inside: Inside,
     ) -> Self {
         let yardstick = times.bubblewrap.percentile_us(500).unwrap_or_default();
@@ -96,6 +98,10 @@ impl Report {
             line("cp of 1 GiB", &entered.copy, false),
             line("(s) upload of 1 GiB", &entered.upload, false),
             line("(t) download of 1 GiB", &entered.download, false),
+            line("keystroke to echo, local terminal", &shown.keystroke_local, false),
+            line("(u) keystroke to echo over the WebSocket", &shown.keystroke, false),
+            line("cat of 100 MB, local terminal", &shown.large_local, false),
+            line("(v) cat of 100 MB over the WebSocket", &shown.large, false),
         ];
         let lines: Vec<Line> = lines.into_iter().filter(|line| line.samples > 0).collect();
         let aims = aims(&lines);
@@ -149,7 +155,7 @@ impl Report {
 }
 
 /// What is to be reached: a line's p50, or p99, below so many times that of another, or below a time.
-const AIMS: [(&str, Measure, &str, Bound); 20] = [
+const AIMS: [(&str, Measure, &str, Bound); 22] = [
     ("(a) p50 at or below bwrap's", Measure::P50, "(a)", Bound::Times(1.0, "bwrap", Measure::P50)),
     ("(a) p99 below 3 times its p50", Measure::P99, "(a)", Bound::Times(3.0, "(a)", Measure::P50)),
     ("(c) p50 below 1.5 ms", Measure::P50, "(c)", Bound::Below(1500.0)),
@@ -185,6 +191,13 @@ const AIMS: [(&str, Measure, &str, Bound); 20] = [
     ("(r) below 5 ms more than a ping", Measure::P50, "(r)", Bound::More(5e3, "ping through")),
     ("(s) at most twice as long as cp", Measure::P50, "(s)", Bound::Times(2.0, "cp of", Measure::P50)),
     ("(t) at most twice as long as cp", Measure::P50, "(t)", Bound::Times(2.0, "cp of", Measure::P50)),
+    (
+        "(u) below 1 ms more than a local one",
+        Measure::P50,
+        "(u)",
+        Bound::More(1e3, "keystroke to echo, local"),
+    ),
+    ("(v) at 100 MB/s or more", Measure::P50, "(v)", Bound::Below(1e6)),
 ];
 
 #[derive(Clone, Copy)]

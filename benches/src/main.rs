@@ -17,6 +17,7 @@ mod runc;
 mod samples;
 mod server;
 mod snapshots;
+mod terminals;
 
 use std::{error::Error, fs, path::PathBuf, process::ExitCode};
 
@@ -93,6 +94,10 @@ fn bench(options: &Cli) -> Outcome<()> {
         let runs = options.rounds.max(1) * 10;
         (opensandbox::measure(&server, runs, options.python.as_deref())?, executor::measure(&server, runs)?)
     };
+    let shown = {
+        let server = Server::start(&options.binary, &options.toolchains, "warn")?;
+        terminals::measure(&server, options.rounds.max(1) * 20)?
+    };
     let inside = {
         // A server of its own: writing the log takes time too.
         let server =
@@ -100,7 +105,8 @@ fn bench(options: &Cli) -> Outcome<()> {
         rounds::break_down(&server, options.launches.max(1))?
     };
     machine.finish();
-    let report = Report::new(machine, &times, &snapshots, (&entered.0, &entered.1), inside);
+    let entered = (&entered.0, &entered.1, &shown);
+    let report = Report::new(machine, &times, &snapshots, entered, inside);
     print!("{}", report.table());
     if let Some(file) = &options.json {
         let json = serde_json::to_string_pretty(&report).during("write the report")?;

@@ -12,6 +12,7 @@ use crate::{
     rounds::{AT_ONCE, Inside, Times},
     samples::Samples,
     snapshots::{self, FORKS},
+    terminals,
 };
 
 /// Everything that was measured.
@@ -51,7 +52,7 @@ impl Report {
         machine: Machine,
         times: &Times,
         kept: &snapshots::Times,
-        (entered, executor): (&opensandbox::Times, &executor::Times),
+        (entered, executor, shown): (&opensandbox::Times, &executor::Times, &terminals::Times),
         inside: Inside,
     ) -> Self {
         let yardstick = times.bubblewrap.percentile_us(500).unwrap_or_default();
@@ -100,6 +101,10 @@ impl Report {
             line("(t) download of 1 GiB", &entered.download, false),
             line("(u) executor: /run of `true`", &executor.run, false),
             line("(v) executor: a line of a stream, since written", &executor.line, false),
+            line("keystroke to echo, local terminal", &shown.keystroke_local, false),
+            line("(w) keystroke to echo over the WebSocket", &shown.keystroke, false),
+            line("cat of 100 MB, local terminal", &shown.large_local, false),
+            line("(x) cat of 100 MB over the WebSocket", &shown.large, false),
         ];
         let lines: Vec<Line> = lines.into_iter().filter(|line| line.samples > 0).collect();
         let aims = aims(&lines);
@@ -153,7 +158,7 @@ impl Report {
 }
 
 /// What is to be reached: a line's p50, or p99, below so many times that of another, or below a time.
-const AIMS: [(&str, Measure, &str, Bound); 23] = [
+const AIMS: [(&str, Measure, &str, Bound); 25] = [
     ("(a) p50 at or below bwrap's", Measure::P50, "(a)", Bound::Times(1.0, "bwrap", Measure::P50)),
     ("(a) p99 below 3 times its p50", Measure::P99, "(a)", Bound::Times(3.0, "(a)", Measure::P50)),
     ("(c) p50 below 1.5 ms", Measure::P50, "(c)", Bound::Below(1500.0)),
@@ -192,6 +197,13 @@ const AIMS: [(&str, Measure, &str, Bound); 23] = [
     ("(t) at most twice as long as cp", Measure::P50, "(t)", Bound::Times(2.0, "cp of", Measure::P50)),
     ("(u) below 2 ms", Measure::P50, "(u)", Bound::Below(2e3)),
     ("(v) below 3 ms", Measure::P50, "(v)", Bound::Below(3e3)),
+    (
+        "(w) below 1 ms more than a local one",
+        Measure::P50,
+        "(w)",
+        Bound::More(1e3, "keystroke to echo, local"),
+    ),
+    ("(x) at 100 MB/s or more", Measure::P50, "(x)", Bound::Below(1e6)),
 ];
 
 #[derive(Clone, Copy)]

@@ -3,7 +3,7 @@
 //!
 //! This file reads the words of the command line and nothing else; [`boot`] does the rest. The agent must
 //! not know the engine or anything of the host; of dialects it knows those that are served inside ([`execd`],
-//! [`executor`]).
+//! [`mod@executor`]).
 
 mod agent;
 mod boot;

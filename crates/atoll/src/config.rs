@@ -114,7 +114,7 @@ pub(crate) struct ServeOptions {
     /// The user that commands in such machines run as, a name or a number of theirs [default: root]
     #[arg(long, env = "ATOLL_VM_USER", value_name = "USER")]
     pub(crate) vm_user: Option<String>,
-    /// Origins of web pages that may use the sessions API, as https://ide.example [default: *, all of them]
+    /// Origins of web pages that may use the sessions API, as `https://ide.example` [default: *, all of them]
     #[arg(long, env = "ATOLL_SESSION_ORIGINS", value_delimiter = ',', value_name = "ORIGIN")]
     pub(crate) session_origins: Vec<String>,
     /// A session that was not used for so long is paused; its next use resumes it [default: 15m]

@@ -55,7 +55,7 @@ def test_one_long_line(client) -> None:
 
 
 def test_a_stream_that_is_left_ends_its_command(client, folder) -> None:
-    stream = client.run_streaming("echo $$; sleep 1000 & echo $!; while sleep 0.1; do echo; done", cwd=folder)
+    stream = client.run_streaming("echo $$; sleep 1000 & echo $!; wait", cwd=folder)
     pids = [next(stream)["data"], next(stream)["data"]]
     stream.close()
     lives = f"for pid in {' '.join(pids)}; do grep -qs '^State:[[:space:]]*[^Z]' /proc/$pid/status && echo $pid; done; true"

@@ -202,7 +202,7 @@ fn upgrade(server: &Server, token: &str, shown: &str) {
 fn a_client_that_goes_away_ends_its_command_inside() {
     let (server, client) = start();
     let id = create(&client, &json!({}));
-    let body = json!({"cmd": "echo $$; sleep 1000 & echo $!; while sleep 0.1; do echo; done"}).to_string();
+    let body = json!({"cmd": "echo $$; sleep 1000 & echo $!; wait"}).to_string();
     let mut socket = TcpStream::connect(server.address()).unwrap();
     socket.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
     let head = format!(

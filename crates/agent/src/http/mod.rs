@@ -1,6 +1,6 @@
 //! HTTP/1.1 over a connection, by whichever door it came in. Nothing of it exists before the first connection.
 //!
-//! This room must not know what a request asks for: [`crate::execd`] answers, or [`crate::executor`].
+//! This room must not know what a request asks for: [`crate::execd`] answers, or [`mod@crate::executor`].
 
 mod body;
 mod content;

@@ -1,6 +1,6 @@
 //! Serves one connection. It must not know what the router answers.
 
-use std::{net::SocketAddr, pin::pin, sync::Arc, time::Duration};
+use std::{convert::Infallible, net::SocketAddr, pin::pin, sync::Arc, time::Duration};
 
 use axum::Router;
 use hyper::{
@@ -50,9 +50,9 @@ pub(super) async fn connection_serve(
         let answered = router.call(request);
         let traffic = Arc::clone(&traffic);
         async move {
-            let response = answered.await;
-            request_answered(&traffic);
-            response
+            let response = answered.await?;
+            request_answered(&traffic, &response);
+            Ok::<_, Infallible>(response)
         }
     });
     let connection = http1::Builder::new()

@@ -6,12 +6,16 @@
 //! answers with a reset to whatever it is sent. HTTP has something to send that means nothing: a `100
 //! Continue` that was not asked for is thrown away by the client (RFC 9110, section 15.2.1).
 //!
+//! Once an answer has begun there is nothing of that kind. Most are written at once, and then a reset comes; but a
+//! stream of events may be silent for long, and what it waits for would run on for nobody. Its clients keep their
+//! connection open for as long as they listen, so there the end of one direction is taken for the end.
+//!
 //! A client that vanishes without a word, and one of HTTP/1.0, for which there is nothing to send, are left
 //! to the kernel's keep-alive: it finds them after a minute, or two.
 
 use std::{sync::atomic::Ordering, time::Duration};
 
-use hyper::{Request, Version};
+use hyper::{Request, Response, Version, header};
 use socket2::{SockRef, TcpKeepalive};
 use tokio::{io::Interest, net::TcpStream, time::sleep};
 
@@ -38,11 +42,14 @@ pub(super) fn keepalive_set(socket: &TcpStream) -> std::io::Result<()> {
 /// Notes that a request begins.
 pub(super) fn request_began<B>(traffic: &Traffic, request: &Request<B>) {
     traffic.awaited.store(request.version() >= Version::HTTP_11, Ordering::Relaxed);
+    traffic.events.store(false, Ordering::Relaxed);
 }
 
 /// Notes that a request has its answer.
-pub(super) fn request_answered(traffic: &Traffic) {
+pub(super) fn request_answered<B>(traffic: &Traffic, answer: &Response<B>) {
+    let content_type = answer.headers().get(header::CONTENT_TYPE).map_or(&b""[..], |value| value.as_bytes());
     traffic.awaited.store(false, Ordering::Relaxed);
+    traffic.events.store(content_type.starts_with(b"text/event-stream"), Ordering::Relaxed);
 }
 
 /// Returns when the other end of `socket` has gone, and there is nobody to answer.
@@ -66,6 +73,9 @@ pub(super) async fn gone(socket: &TcpStream, traffic: &Traffic) {
 async fn probe(socket: &TcpStream, traffic: &Traffic) {
     loop {
         sleep(PROBE_AFTER).await;
+        if traffic.events.load(Ordering::Relaxed) {
+            return;
+        }
         if !traffic.probe_fits() {
             continue;
         }

@@ -28,6 +28,8 @@ pub(super) struct Traffic {
     /// A request is under way whose client would understand a `100 Continue`, and nothing of its answer is
     /// there.
     pub(super) awaited: AtomicBool,
+    /// The latest answer is a stream of events.
+    pub(super) events: AtomicBool,
 }
 
 impl Traffic {

@@ -1,7 +1,7 @@
 //! Tells a connection what changes below a folder: inotify(7) on every folder.
 //!
 //! What waits is bounded: by the kernel's queue (16,384 events as a rule), by [`merge`], and by how many folders are
-//! watched. What does not fit becomes one [`ChangeKind::Everything`].
+//! watched. What does not fit becomes one [`protocol::workspace::ChangeKind::Everything`].
 //!
 //! It must not know who watches. File system calls are made on the [`Worker`]'s thread, in steps.
 

@@ -3,7 +3,7 @@
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
-use engine::{Caller, Engine, FileProblem, InUse, Sandbox, TerminalSpec};
+use engine::{Caller, Engine, FileProblem, InUse, Sandbox, SandboxState, TerminalSpec};
 use futures::{StreamExt, stream::SplitStream};
 use protocol::{ExecId, SandboxId, agent::TerminalSize};
 use tokio::{
@@ -173,7 +173,7 @@ impl Connection {
     /// Whether there is nobody to open a terminal any more.
     async fn has_ended(&self) -> bool {
         let session = self.engine.sandbox_get(&self.caller, self.session).await;
-        session.is_ok_and(|session| session.state == engine::SandboxState::Running).then_some(()).is_none()
+        !session.is_ok_and(|session| session.state == SandboxState::Running)
     }
 
     async fn heard(&mut self, text: &str) {

@@ -150,15 +150,6 @@ fn a_terminal_that_nobody_comes_back_to_ends() {
             processes.to_string().contains("27182")
         };
         wait_until("it has ended", || !there());
-        let mut page = socket(&server, &id);
-        page.send(&json!({"type": "terminal:create", "terminalId": terminal}));
-        loop {
-            // Its end may still be told to whoever asks.
-            let message = page.json();
-            if message["type"] == "error" || message["type"] == "terminal:exit" {
-                break;
-            }
-        }
     }
 }
 

@@ -4,6 +4,9 @@ mod examples;
 mod nextest;
 
 use std::error::Error;
+use std::panic::resume_unwind;
+use std::path::PathBuf;
+use std::thread;
 use std::time::Instant;
 
 use clap::{Args, ValueEnum};
@@ -65,7 +68,7 @@ pub(crate) fn test(workspace: &Workspace, args: &TestArgs) -> Result<(), Box<dyn
         step("documentation", || rustdoc(workspace))?;
     }
     if args.includes(Part::Tests) {
-        let binary = step("release build", || release::build(workspace))?;
+        let binary = step("release build, and the tests' beside it", || builds(workspace))?;
         step("toolchains", || release::toolchains_install(workspace, &binary))?;
         let tree = Tree::read(workspace)?;
         step("examples in documentation", || examples::examples_run(workspace, &tree))?;
@@ -85,6 +88,18 @@ fn step<T, E>(name: &str, work: impl FnOnce() -> Result<T, E>) -> Result<T, E> {
     let word = if outcome.is_ok() { "done" } else { "failed" };
     eprintln!("== {name} {word} in {:.1} s", start.elapsed().as_secs_f64());
     outcome
+}
+
+/// Builds the release binary, and the tests beside it: one crate after the other is waited for in each, so that both at
+/// once keep two processors busier than one after the other.
+fn builds(workspace: &Workspace) -> Result<PathBuf, CommandError> {
+    thread::scope(|scope| {
+        let tests = scope
+            .spawn(|| command_run(cargo(workspace).args(["test", "--workspace", "--no-run", "--quiet"])));
+        let binary = release::build(workspace);
+        tests.join().unwrap_or_else(|panic| resume_unwind(panic))?;
+        binary
+    })
 }
 
 fn clippy(workspace: &Workspace) -> Result<(), CommandError> {

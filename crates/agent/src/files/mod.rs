@@ -27,7 +27,7 @@ pub(crate) use write::{LINKS_MAX, Target, Writing, file_write, is_draft, is_draf
 use crate::failure::{failure, failure_os};
 
 /// How much of a file one job reads or writes: several frames, so that handing over jobs costs little.
-const JOB_BYTES: usize = 512 << 10;
+const JOB_BYTES: usize = 256 << 10;
 /// The bits that chmod(2) sets.
 pub(crate) const MODE_BITS: u32 = 0o7777;
 /// Permission bits of folders that are made because something is to be below.

@@ -37,7 +37,7 @@ use crate::{agent::Agent, execd, executor, surroundings::Surroundings};
 /// How long a head may take to come, the wait for the next request on a connection included.
 const HEAD_TIME_MAX: Duration = Duration::from_secs(60);
 /// What is buffered of a connection in each direction.
-const BUFFER_BYTES: usize = 256 << 10;
+const BUFFER_BYTES: usize = 128 << 10;
 
 /// Serves the rest of a connection of the control socket. `early` is what came before this.
 pub(crate) async fn http_serve_unix(

@@ -104,7 +104,7 @@ fn a_write_that_breaks_off_leaves_nothing() {
     for name in ["old", "new"] {
         let mut connection = agent.connect();
         connection.send(&Request::FileWrite { path: agent.guest_path(name), mode: 0o644 });
-        connection.input(&[b'x'; 600_000]);
+        connection.input(&[b'x'; 300_000]);
         eventually("the draft exists", || names(&agent, "").iter().any(|name| name.starts_with(".atoll-")));
         connection.close();
         eventually("the draft is gone", || names(&agent, "") == ["old"]);
@@ -117,7 +117,7 @@ fn a_request_in_the_middle_of_a_write_breaks_it_off() {
     let agent = Agent::start();
     let mut connection = agent.connect();
     connection.send(&Request::FileWrite { path: agent.guest_path("x"), mode: 0o644 });
-    connection.input(&[b'x'; 600_000]);
+    connection.input(&[b'x'; 300_000]);
     assert_failure(&connection.ask_failing(&Request::Ping), FailureKind::Invalid, "not expected");
     assert!(connection.frame().is_none());
     eventually("the draft is gone", || names(&agent, "").is_empty());

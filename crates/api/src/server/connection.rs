@@ -26,7 +26,7 @@ const HEAD_READ_MAX: Duration = Duration::from_secs(60);
 /// The largest head of a request; a larger one is answered with 431.
 pub(super) const HEAD_BYTES_MAX: usize = 32 << 10;
 /// What is read ahead on a connection, and what of an answer is taken in pieces before it is written.
-const BUFFER_BYTES_MAX: usize = 256 << 10;
+const BUFFER_BYTES_MAX: usize = 64 << 10;
 
 /// Serves requests on `socket` until the client closes it, goes away or breaks a limit, or `stopping` says so.
 pub(super) async fn connection_serve(
